@@ -1,0 +1,182 @@
+"""Unique samples, disjoint splits, nested training sets: the data behind every trial.
+
+For one task, length and seed there is one fixed order over the universe (the *stream*). Validation
+takes its head, training the samples after it, so the two are disjoint and the training set for N
+is a prefix of the one for N' > N. Only NumPy draws here: data never changes with torch's version.
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from kbench.supervision import IGNORE, supervise
+from kbench.tasks import Task
+
+SMALL_UNIVERSE = 2**20
+"""Universes up to this size are permuted whole; larger ones are drawn from, repeats dropped."""
+BLOCK = 4096
+"""Draws per generator in a large universe: whole blocks make a stream independent of N."""
+
+
+def universe(task: Task, n: int) -> int:
+    """Number of distinct samples of length n (exact, of any size)."""
+    return math.prod(task.radices(n))
+
+
+def generator(seed: int, purpose: str, *path: int) -> np.random.Generator:
+    """An independent generator for one purpose; PCG64 under a hashed key."""
+    return np.random.Generator(np.random.PCG64([seed, *purpose.encode(), *path]))
+
+
+def stream(task: Task, n: int, seed: int, count: int) -> np.ndarray:
+    """The first `count` samples of length n in the seed's order, as digits [count, digits].
+
+    Raises ValueError where the universe is smaller than `count`.
+    """
+    radices = task.radices(n)
+    if count > universe(task, n):
+        raise ValueError(f"length {n} has {universe(task, n)} samples, asked for {count}")
+    if universe(task, n) <= SMALL_UNIVERSE:
+        index = generator(seed, "order", n).permutation(universe(task, n))[:count]
+        return np.stack(np.unravel_index(index, radices), axis=1)
+    rows = np.empty((0, len(radices)), dtype=np.int32)
+    block = 0
+    while len(rows) < count:
+        # Aim at what is missing plus the repeats to expect; the order depends on none of it.
+        fresh = []
+        for _ in range(max(1, math.ceil((count - len(rows)) / BLOCK))):
+            draw = generator(seed, "draw", n, block)
+            fresh.append(draw.integers(0, radices, (BLOCK, len(radices)), dtype=np.int32))
+            block += 1
+        rows = _first_occurrences(np.concatenate([rows, *fresh]))
+    return rows[:count]
+
+
+def _first_occurrences(rows: np.ndarray) -> np.ndarray:
+    """The distinct rows [N, J], each where it first stood."""
+    whole = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.itemsize * rows.shape[1])))
+    _, first = np.unique(whole[:, 0], return_index=True)
+    return rows[np.sort(first)]
+
+
+def draw_lengths(capacity: Mapping[int, int], count: int, rng: np.random.Generator) -> np.ndarray:
+    """A uniform length for each of `count` draws [count], never more of one than its capacity.
+
+    A length that is used up leaves the draw, the others share what remains (the exhaustion rule);
+    the sequence ends early when all are used up. The first k draws do not depend on `count`.
+    """
+    u = rng.random(count)
+    left = {n: size for n, size in capacity.items() if size > 0}
+    lengths = np.empty(count, dtype=np.int64)
+    done = 0
+    while done < count and left:
+        open_lengths = np.array(sorted(left))
+        proposal = open_lengths[(u[done:] * len(open_lengths)).astype(np.int64)]
+        # Take the proposal up to and with the first draw that uses up a length.
+        end = len(proposal)
+        for n, size in left.items():
+            hits = np.flatnonzero(proposal == n)
+            if len(hits) >= size:
+                end = min(end, int(hits[size - 1]) + 1)
+        lengths[done : done + end] = proposal[:end]
+        done += end
+        for n in open_lengths.tolist():
+            left[n] -= int(np.count_nonzero(proposal[:end] == n))
+            if left[n] == 0:
+                del left[n]
+    return lengths[:done]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Split:
+    """Samples ready for training: tokens and targets [N, T] int32, padded on the right."""
+
+    tokens: np.ndarray
+    targets: np.ndarray
+    histogram: dict[int, int]
+    """Number of samples of each length."""
+
+    def sha256(self) -> str:
+        """Digest of shape and content, the same on every platform."""
+        digest = hashlib.sha256(repr(self.tokens.shape).encode())
+        for array in (self.tokens, self.targets):
+            digest.update(np.ascontiguousarray(array, dtype="<i4").tobytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """One task under one supervision at one set of lengths: where a seed's splits come from.
+
+    A single length is the distribution `fixed`; several are drawn from uniformly.
+    """
+
+    task: Task
+    supervision: str
+    lengths: tuple[int, ...]
+    max_validation: int
+    max_validation_fraction: float
+
+    def validation_lengths(self, seed: int) -> np.ndarray:
+        """The length of each validation sample; depends on the seed, never on N."""
+        capacity = {
+            n: int(universe(self.task, n) * self.max_validation_fraction) for n in self.lengths
+        }
+        return draw_lengths(capacity, self.max_validation, generator(seed, "validation lengths"))
+
+    def training_capacity(self, seed: int) -> dict[int, int]:
+        """How many samples of each length are left for training."""
+        held_out = _histogram(self.validation_lengths(seed), self.lengths)
+        return {n: universe(self.task, n) - held_out[n] for n in self.lengths}
+
+    def splits(self, n_samples: int, seed: int) -> tuple[Split, Split]:
+        """Training set of n_samples, and validation set.
+
+        Raises ValueError where the training part of the universe is smaller than n_samples.
+        """
+        capacity = self.training_capacity(seed)
+        if n_samples > sum(capacity.values()):
+            raise ValueError(f"only {sum(capacity.values())} training samples, not {n_samples}")
+        validation = self.validation_lengths(seed)
+        held_out = _histogram(validation, self.lengths)
+        training = draw_lengths(capacity, n_samples, generator(seed, "training lengths"))
+        drawn = _histogram(training, self.lengths)
+        digits = {n: stream(self.task, n, seed, held_out[n] + drawn[n]) for n in self.lengths}
+        return (
+            self._assemble(training, {n: d[held_out[n] :] for n, d in digits.items()}),
+            self._assemble(validation, {n: d[: held_out[n]] for n, d in digits.items()}),
+        )
+
+    def width(self) -> int:
+        """T: tokens in the longest sample."""
+        return self._supervise(np.zeros((1, len(self.task.radices(max(self.lengths))))),
+                               max(self.lengths))[0].shape[1]
+
+    def vocab_size(self) -> int:
+        """The task's tokens and the separator."""
+        return self.task.vocab_size + 1
+
+    def _supervise(self, digits: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+        inputs, states = self.task.simulate(digits, n)
+        return supervise(self.supervision, inputs, states, self.task.vocab_size)
+
+    def _assemble(self, lengths: np.ndarray, digits: Mapping[int, np.ndarray]) -> Split:
+        """Put each length's samples, in stream order, where the draw of lengths wants them."""
+        tokens = np.zeros((len(lengths), self.width()), dtype=np.int32)
+        targets = np.full_like(tokens, IGNORE)
+        for n in self.lengths:
+            rows = np.flatnonzero(lengths == n)
+            if len(rows):
+                own_tokens, own_targets = self._supervise(digits[n], n)
+                tokens[rows, : own_tokens.shape[1]] = own_tokens
+                targets[rows, : own_targets.shape[1]] = own_targets
+        return Split(
+            tokens=tokens, targets=targets, histogram=_histogram(lengths, self.lengths)
+        )
+
+
+def _histogram(lengths: np.ndarray, over: Sequence[int]) -> dict[int, int]:
+    return {n: int(np.count_nonzero(lengths == n)) for n in over}

@@ -1,0 +1,16 @@
+"""What a user can get wrong, said in one line."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class KbenchError(Exception):
+    """Bad input: the message is one line, the command line prints it and exits with code 2."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> KbenchError:
+    """The error for a name that does not exist, with the nearest one that does."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return KbenchError(f"unknown {kind} {name!r}{hint} (known: {', '.join(known)})")

@@ -1,0 +1,211 @@
+"""Frozen, versioned measurement protocols: every number that can move a result, in one YAML file."""
+
+import importlib.resources
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from kbench.errors import KbenchError, unknown
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Futility:
+    """End a run whose best validation loss gained less than `gain` over `patience` steps."""
+
+    gain: float
+    patience: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Training:
+    """What decides whether one run succeeds: Adam on batches of `batch_size` (N if N is smaller).
+
+    A run succeeds when its validation loss (nats per supervised position) falls below `eps`
+    within `steps` optimiser steps.
+    """
+
+    eps: float
+    steps: int
+    batch_size: int
+    max_validation: int
+    max_validation_fraction: float
+    futility: Futility | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Search:
+    """How N* is looked for.
+
+    `bracket`: sizes on one geometric grid of ratio `resolution`, bracketed seed by seed.
+    `paper`: down from n_max by `multiplier`, then bisection, at most `max_sizes` sizes.
+    """
+
+    strategy: str
+    n_max: int
+    resolution: float | None = None
+    multiplier: int | None = None
+    max_sizes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Seeds:
+    """`count` seeds: first, first + step, …"""
+
+    count: int
+    first: int
+    step: int
+
+    def values(self, count: int | None = None) -> tuple[int, ...]:
+        """The protocol's seeds, or as many as asked for."""
+        return tuple(self.first + i * self.step for i in range(count or self.count))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Protocol:
+    """Results of two protocols never share a table; any changed number is a new version."""
+
+    name: str
+    version: int
+    presets: str
+    """Which of the models' and tasks' presets it uses: `quick`, `cpu` or `paper`."""
+    learning_rates: tuple[float, ...]
+    """In the order they are tried."""
+    seeds: Seeds
+    training: Training
+    search: Search
+
+    @property
+    def id(self) -> str:
+        """Name and version, as in `quick-1`."""
+        return f"{self.name}-{self.version}"
+
+
+def names() -> list[str]:
+    """The packaged protocols."""
+    files = importlib.resources.files("kbench.protocols").iterdir()
+    return sorted(f.name.removesuffix(".yaml") for f in files if f.name.endswith(".yaml"))
+
+
+def load(name: str) -> Protocol:
+    """A packaged protocol by name, or one of your own by the path of its YAML file.
+
+    Raises KbenchError for an unknown name and for a file that is not a protocol.
+    """
+    if name in names():
+        text = (importlib.resources.files("kbench.protocols") / f"{name}.yaml").read_text()
+    elif Path(name).suffix in {".yaml", ".yml"}:
+        try:
+            text = Path(name).read_text()
+        except OSError as error:
+            raise KbenchError(f"protocol file {name!r}: {error.strerror}") from None
+    else:
+        raise unknown("protocol", name, names())
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise KbenchError(f"protocol file {name!r} is not YAML: {error}".replace("\n", " ")) from None
+    protocol = from_dict(content, name)
+    if protocol.name in names() and name not in names():
+        raise KbenchError(f"protocol file {name!r}: the name {protocol.name!r} is taken by kbench")
+    return protocol
+
+
+def from_dict(content: Any, where: str) -> Protocol:
+    """A protocol from plain values, as in YAML; raises KbenchError for anything out of place."""
+    top = dict(_mapping(content, where))
+    training = dict(_mapping(top.get("training"), f"{where}: training"))
+    if training.get("futility") is not None:
+        training["futility"] = _build(Futility, training["futility"], f"{where}: futility")
+    top["training"] = _build(Training, training, f"{where}: training")
+    top["search"] = _build(Search, top.get("search"), f"{where}: search")
+    top["seeds"] = _build(Seeds, top.get("seeds"), f"{where}: seeds")
+    rates = top.get("learning_rates")
+    if not isinstance(rates, list | tuple) or not rates or not all(_is(rate, float) for rate in rates):
+        raise KbenchError(f"{where}: learning_rates must be a list of numbers, got {rates!r}")
+    top["learning_rates"] = tuple(float(rate) for rate in rates)
+    protocol = _build(Protocol, top, where)
+    _check(protocol, where)
+    return protocol
+
+
+def _check(protocol: Protocol, where: str) -> None:
+    """Numbers that cannot be meant."""
+    training, search = protocol.training, protocol.search
+    wanted = {
+        "training: eps must be above 0": training.eps > 0,
+        "training: steps must be at least 1": training.steps >= 1,
+        "training: batch_size must be at least 1": training.batch_size >= 1,
+        "training: max_validation must be at least 1": training.max_validation >= 1,
+        "training: max_validation_fraction must lie between 0 and 1": (
+            0 < training.max_validation_fraction < 1
+        ),
+        "training: futility needs 0 < gain < 1 and patience of at least 1": (
+            training.futility is None
+            or (0 < training.futility.gain < 1 and training.futility.patience >= 1)
+        ),
+        "learning_rates must be above 0 and all different": (
+            min(protocol.learning_rates) > 0
+            and len(set(protocol.learning_rates)) == len(protocol.learning_rates)
+        ),
+        "seeds: count and step must be at least 1, first at least 0": (
+            min(protocol.seeds.count, protocol.seeds.step) >= 1 and protocol.seeds.first >= 0
+        ),
+        "search: n_max must be at least 1": search.n_max >= 1,
+        "search: strategy bracket needs a resolution above 1, and no other field": (
+            search.strategy != "bracket"
+            or ((search.resolution or 0) > 1 and search.multiplier is search.max_sizes is None)
+        ),
+        "search: strategy paper needs multiplier and max_sizes above 1, and no other field": (
+            search.strategy != "paper"
+            or (
+                min(search.multiplier or 0, search.max_sizes or 0) > 1 and search.resolution is None
+            )
+        ),
+        f"search: strategy must be bracket or paper, got {search.strategy!r}": (
+            search.strategy in {"bracket", "paper"}
+        ),
+    }
+    for message, holds in wanted.items():
+        if not holds:
+            raise KbenchError(f"protocol {where}: {message}")
+
+
+def _mapping(value: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise KbenchError(f"protocol {where}: expected a mapping of fields, got {value!r}")
+    return value
+
+
+_TYPES = {"int": int, "float": float, "str": str}
+
+
+def _is(value: Any, kind: type) -> bool:
+    """Is this YAML scalar of that kind? A whole number is a float too; true and false are none."""
+    return not isinstance(value, bool) and isinstance(value, (int, float) if kind is float else kind)
+
+
+def _build(cls: type[T], content: Any, where: str) -> T:
+    """A frozen dataclass from YAML: every field there, none unknown, numbers where numbers go."""
+    values = _mapping(content, where)
+    known = {field.name: field for field in fields(cls)}  # type: ignore[arg-type]
+    for key in values:
+        if key not in known:
+            raise unknown(f"field in protocol {where}:", str(key), known)
+    try:
+        built = cls(**values)
+    except TypeError as error:
+        missing = str(error).partition("missing ")[2]
+        raise KbenchError(f"protocol {where}: missing {missing}") from None
+    for name, field in known.items():
+        kind = field.type if isinstance(field.type, type) else None
+        if kind in _TYPES.values() and not _is(getattr(built, name), kind):
+            raise KbenchError(
+                f"protocol {where}: {name} must be of type {kind.__name__}, "
+                f"got {getattr(built, name)!r}"
+            )
+    return built

@@ -1,0 +1,228 @@
+"""The search for N*, per seed: pure, ask and tell, no torch and no files.
+
+The set of sizes to look at is walked by a *path*, a generator that yields a size, is sent that
+size's verdict and returns a bracket. A search replays its path over the verdicts it knows, so that
+its conclusion depends on what the outcomes are and never on the order in which they arrived.
+"""
+
+import math
+from collections.abc import Collection, Generator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+Path = Generator[int, bool, "Bracket"]
+
+
+class PathOver(Protocol):
+    """Makes the path that avoids `broken`, the sizes whose runs broke down."""
+
+    def __call__(self, *, broken: Collection[int]) -> Path: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bracket:
+    """N* lies in (low, high]: `low` is the largest N known to fail, `high` the smallest to pass.
+
+    low = None: no N is known to fail. high = None: unbounded. `censored` is `right` where the
+    largest size fails (high is then the universe, if it is the universe that ran out), `left`
+    where the smallest one passes, None for a bracket between two sizes tried.
+    """
+
+    low: int | None
+    high: int | None
+    censored: str | None = None
+
+    @property
+    def floor(self) -> int:
+        """The smallest value that N* may have."""
+        return (self.low or 0) + 1
+
+    @property
+    def middle(self) -> float | None:
+        """Geometric middle of the values that N* may have; None where unbounded."""
+        return None if self.high is None else math.sqrt(self.floor * self.high)
+
+
+def size_grid(resolution: float, largest: int) -> tuple[int, ...]:
+    """1, …, largest in steps of about `resolution`, the same for every seed; () for largest = 0.
+
+    A size too near to the largest to be told from it (within √resolution) is left out.
+    """
+    sizes = set()
+    step = 0
+    while (size := round(resolution**step)) * math.sqrt(resolution) < largest:
+        sizes.add(size)
+        step += 1
+    return (*sorted(sizes), largest) if largest > 0 else ()
+
+
+def bracket_path(
+    grid: Sequence[int], guess: float | None = None, broken: Collection[int] = ()
+) -> Path:
+    """Two neighbours on the grid, the smaller failing and the larger passing, looked for from guess.
+
+    It starts at the smallest size that is not below the guess (without one, at the largest size),
+    moves away in doubling strides until the verdict changes, and closes in from the passing side,
+    since a pass costs a few hundred steps and a failure the whole budget. A bracket found from
+    below is audited by one size two further up; a failure there is a monotonicity violation and
+    does not move the bracket.
+    """
+    sizes = [size for size in grid if size not in broken]
+    low, high = -1, len(sizes)
+    tried = set()
+    probe = len(sizes) - 1
+    if guess is not None:
+        probe = next((i for i, size in enumerate(sizes) if size >= guess), probe)
+    stride = 1
+    while high - low > 1:
+        tried.add(probe)
+        if (yield sizes[probe]):
+            high = probe
+        else:
+            low = probe
+        if low == -1:
+            probe = max(high - stride, 0)
+            stride *= 2
+        elif high == len(sizes):
+            probe = min(low + stride, len(sizes) - 1)
+            stride *= 2
+        else:
+            probe = low + math.ceil((high - low) * 2 / 3) if high - low > 2 else low + 1
+    audit = min(high + 2, len(sizes) - 1)
+    if high < audit and not tried & set(range(high + 1, len(sizes))):
+        yield sizes[audit]
+    return _bracket(sizes[low] if low >= 0 else None, sizes[high] if high < len(sizes) else None)
+
+
+def paper_path(
+    n_max: int, multiplier: int, max_sizes: int, broken: Collection[int] = ()
+) -> Path:
+    """The paper's search: n_max, n_max / multiplier, … to the first failure, then bisection."""
+    low, high = 0, n_max + 1
+    size = n_max
+    for _ in range(max_sizes):
+        while size in broken and size < high:
+            size += 1
+        if size >= high:
+            break
+        if (yield size):
+            high = size
+        else:
+            low = size
+        size = max(1, high // multiplier) if low == 0 else (low + high) // 2
+        if high - low == 1:
+            break
+    return _bracket(low or None, high if high <= n_max else None)
+
+
+def _bracket(low: int | None, high: int | None) -> Bracket:
+    censored = "right" if high is None else "left" if low is None else None
+    return Bracket(low=low, high=high, censored=censored)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Probe:
+    """One run that a search asks for."""
+
+    n_samples: int
+    learning_rate: float
+
+
+class Search:
+    """N* of one seed.
+
+    A size passes when any learning rate passes, and fails when all of them fail. A size whose
+    verdict hangs on a run that broke down is left out, which can only widen the bracket.
+    """
+
+    def __init__(self, learning_rates: Sequence[float], path_over: PathOver) -> None:
+        self._learning_rates = tuple(learning_rates)
+        self._path_over = path_over
+        self._outcomes: dict[int, dict[float, str]] = {}
+
+    def tell(self, probe: Probe, outcome: str) -> None:
+        """File an outcome (`passed`, `failed`, `error`). Repeats, and late answers, do no harm."""
+        outcomes = self._outcomes.setdefault(probe.n_samples, {})
+        if outcomes.get(probe.learning_rate, "error") == "error":
+            outcomes[probe.learning_rate] = outcome
+
+    def verdict(self, size: int) -> bool | None:
+        """Does this size pass? None while that is not known."""
+        outcomes = self._outcomes.get(size, {})
+        if "passed" in outcomes.values():
+            return True
+        if all(outcomes.get(rate) == "failed" for rate in self._learning_rates):
+            return False
+        return None
+
+    def broken(self) -> list[int]:
+        """Sizes without a verdict because a run at them broke down and none passed."""
+        return [
+            size
+            for size, outcomes in sorted(self._outcomes.items())
+            if len(outcomes) == len(self._learning_rates) and self.verdict(size) is None
+        ]
+
+    def ask(self, k: int = 1) -> list[Probe]:
+        """Up to k runs, of the size that the path waits for; none when the search has ended."""
+        size, _ = self._replay()
+        if size is None:
+            return []
+        missing = [r for r in self._learning_rates if r not in self._outcomes.get(size, {})]
+        return [Probe(n_samples=size, learning_rate=rate) for rate in missing[:k]]
+
+    @property
+    def bracket(self) -> Bracket | None:
+        """The conclusion, or None while the search goes on."""
+        return self._replay()[1]
+
+    def known(self) -> Bracket:
+        """What the verdicts so far say, whether or not the search has ended."""
+        verdicts = {size: self.verdict(size) for size in self._outcomes}
+        passing = [size for size, verdict in verdicts.items() if verdict]
+        high = min(passing, default=None)
+        failing = [
+            size for size, verdict in verdicts.items()
+            if verdict is False and (high is None or size < high)
+        ]
+        return Bracket(low=max(failing, default=None), high=high)
+
+    def violations(self) -> int:
+        """Sizes that fail above a size that passes."""
+        smallest = min((s for s in self._outcomes if self.verdict(s)), default=None)
+        return sum(
+            1 for s in self._outcomes
+            if smallest is not None and s > smallest and self.verdict(s) is False
+        )
+
+    def _replay(self) -> tuple[int | None, Bracket | None]:
+        """The size that the path waits for, or the bracket that it returns."""
+        path = self._path_over(broken=self.broken())
+        try:
+            size = next(path)
+            while (verdict := self.verdict(size)) is not None:
+                size = path.send(verdict)
+        except StopIteration as end:
+            return None, end.value
+        return size, None
+
+    def remaining(self, largest: int) -> tuple[int, int]:
+        """Fewest and most sizes that may still have to be tried, of sizes up to `largest`.
+
+        Walks the path once for every threshold (in steps of a tenth) that the verdicts allow.
+        """
+        thresholds = {round(1.1**i) for i in range(math.ceil(math.log(largest + 1, 1.1)) + 1)}
+        known = {s: v for s in self._outcomes if (v := self.verdict(s)) is not None}
+        counts = []
+        for threshold in sorted(thresholds):
+            if any(passes != (size >= threshold) for size, passes in known.items()):
+                continue
+            path, count = self._path_over(broken=self.broken()), 0
+            try:
+                size = next(path)
+                while True:
+                    count += size not in known
+                    size = path.send(known.get(size, size >= threshold))
+            except StopIteration:
+                counts.append(count)
+        return min(counts, default=0), max(counts, default=0)

@@ -1,0 +1,123 @@
+"""κ, the sharing factor, from brackets of N*: pure, no torch and no files.
+
+κ = (Σ_n N*_n) / N*_joint (arXiv 2602.18333, section 4). Above 1, lengths share a mechanism; about
+1, each is learned on its own; below 1, they interfere.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kbench.search import Bracket
+
+ISOLATED = (0.8, 1.25)
+"""An interval inside these bounds says that every length is learned on its own."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Interval:
+    """Bounds on κ; None where there is none."""
+
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PerSeed:
+    """κ over seeds: geometric mean and t-interval on log κ_s, None where not identified."""
+
+    estimate: float | None
+    low: float | None
+    high: float | None
+    seeds: int
+
+
+def best_of_grid(per_seed: Sequence[Bracket]) -> Bracket:
+    """N* of the whole grid, the smallest N at which any run passes, from every seed's bracket.
+
+    No seed passes at or below the smallest `low`; the smallest `high` passes for its seed.
+    """
+    highs = [b.high for b in per_seed if b.high is not None]
+    states = [b.censored for b in per_seed]
+    censored = "left" if "left" in states else None if None in states else "right"
+    return Bracket(
+        low=None if any(b.low is None for b in per_seed) else min(b.floor for b in per_seed) - 1,
+        high=min(highs, default=None),
+        censored=censored,
+    )
+
+
+def sharing_bounds(lengths: Sequence[Bracket], joint: Bracket) -> Interval:
+    """κ from brackets: [Σ(low_n + 1) / high_joint, Σ high_n / (low_joint + 1)].
+
+    A joint search without an upper end leaves only an upper bound on κ; a length without one
+    leaves only a lower bound; both leave nothing.
+    """
+    highs = [b.high for b in lengths if b.high is not None]
+    return Interval(
+        low=None if joint.high is None else sum(b.floor for b in lengths) / joint.high,
+        high=sum(highs) / joint.floor if len(highs) == len(lengths) else None,
+    )
+
+
+def sharing_per_seed(
+    lengths: Sequence[Sequence[Bracket]], joint: Sequence[Bracket], confidence: float = 0.95
+) -> PerSeed:
+    """κ from each seed's own brackets: lengths[n][seed] and joint[seed].
+
+    N* is taken at the geometric middle of its bracket. The interval is Student's t on log κ_s; its
+    standard error is never taken below what the width of the brackets leaves open, so that seeds
+    that agree by chance of the grid do not make κ look exact. With any seed unbounded there is no
+    estimate, with a single seed no interval.
+    """
+    seeds = len(joint)
+    columns = [[row[s] for row in lengths] for s in range(seeds)]
+    logs, blurs = [], []
+    for column, whole in zip(columns, joint, strict=True):
+        middles = [b.middle for b in column]
+        if whole.middle is None or None in middles:
+            return PerSeed(estimate=None, low=None, high=None, seeds=seeds)
+        total = sum(m for m in middles if m is not None)
+        logs.append(math.log(total / whole.middle))
+        blurs.append(
+            math.hypot(
+                _blur(whole),
+                *((b.middle or 0) / total * _blur(b) for b in column),
+            )
+        )
+    mean = math.fsum(logs) / seeds
+    if seeds == 1:
+        return PerSeed(estimate=math.exp(mean), low=None, high=None, seeds=1)
+    spread = math.sqrt(math.fsum((x - mean) ** 2 for x in logs) / (seeds - 1))
+    error = max(spread / math.sqrt(seeds), math.fsum(blurs) / seeds)
+    from scipy.special import stdtrit  # a tenth of a second that `kbench --help` need not wait
+
+    reach = float(stdtrit(seeds - 1, 0.5 + confidence / 2)) * error
+    return PerSeed(
+        estimate=math.exp(mean),
+        low=math.exp(mean - reach),
+        high=math.exp(mean + reach),
+        seeds=seeds,
+    )
+
+
+def _blur(bracket: Bracket) -> float:
+    """Standard deviation of log N* if it lies anywhere in its bracket (uniform on the log scale)."""
+    assert bracket.high is not None
+    return math.log(bracket.high / bracket.floor) / math.sqrt(12)
+
+
+def verdict(best: Interval, per_seed: PerSeed) -> str:
+    """`sharing`, `interference`, `isolated` or `not-identified`; from an interval, never a point."""
+    interval = best
+    if per_seed.low is not None:
+        interval = Interval(low=per_seed.low, high=per_seed.high)
+    low = -math.inf if interval.low is None else interval.low
+    high = math.inf if interval.high is None else interval.high
+    if low > 1:
+        return "sharing"
+    if high < 1:
+        return "interference"
+    if ISOLATED[0] <= low and high <= ISOLATED[1]:
+        return "isolated"
+    return "not-identified"

@@ -1,0 +1,108 @@
+"""The trial store: immutable rows in SQLite, written only by the process that drives a run."""
+
+import dataclasses
+import json
+import sqlite3
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from kbench.errors import KbenchError
+from kbench.trial import Trial, TrialResult, canonical_json
+
+SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS trials (
+    key TEXT PRIMARY KEY, spec TEXT NOT NULL, result TEXT NOT NULL, stored_at TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS cells (spec TEXT PRIMARY KEY, asked_at TEXT NOT NULL) WITHOUT ROWID;
+"""
+_PATIENCE_S = 30.0
+"""How long a write waits for another process, or for space on a full disk."""
+
+
+class StoreFullError(Exception):
+    """A result could not be written; the message says why, and what was stored is safe."""
+
+
+class Store:
+    """Trials by content key. Several processes may share a file: rows are added, never changed."""
+
+    def __init__(self, directory: Path, *, create: bool = True) -> None:
+        self.path = directory / "trials.sqlite3"
+        if not create and not self.path.exists():
+            raise KbenchError(f"no trial store at {directory} (`kbench run` makes one)")
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            # Autocommit: every row is its own transaction, on disk before put() returns.
+            self._db = sqlite3.connect(self.path, timeout=_PATIENCE_S, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+            if version not in (0, SCHEMA_VERSION):
+                raise KbenchError(
+                    f"the store {self.path} has schema {version}, this kbench reads "
+                    f"{SCHEMA_VERSION}; name another place with --store"
+                )
+            self._db.executescript(_SCHEMA)
+            self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        except (OSError, sqlite3.Error) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise KbenchError(f"cannot open the trial store {self.path}: {reason}") from None
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(
+        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._db.close()
+
+    def get(self, key: str) -> TrialResult | None:
+        """The result of the trial with this key, if it has been run."""
+        row = self._db.execute("SELECT result FROM trials WHERE key = ?", (key,)).fetchone()
+        return TrialResult(**json.loads(row[0])) if row else None
+
+    def put(self, trial: Trial, result: TrialResult) -> None:
+        """Add a finished trial; where it is there already, the first row stays.
+
+        Errors are not kept: a trial that broke down is tried again by the next run.
+        Raises StoreFullError where the row could not be written.
+        """
+        if result.outcome == "error":
+            return
+        self._write(
+            "INSERT OR IGNORE INTO trials VALUES (?, ?, ?, ?)",
+            trial.key(),
+            canonical_json(trial.spec()),
+            canonical_json(dataclasses.asdict(result)),
+            _now(),
+        )
+
+    def add_cell(self, spec: dict[str, Any]) -> None:
+        """Remember that this cell was asked for, so that `kbench show` lists it."""
+        self._write("INSERT OR IGNORE INTO cells VALUES (?, ?)", canonical_json(spec), _now())
+
+    def cells(self) -> list[dict[str, Any]]:
+        """Every cell asked for, oldest first."""
+        rows = self._db.execute("SELECT spec FROM cells ORDER BY asked_at, spec")
+        return [json.loads(spec) for (spec,) in rows]
+
+    def __len__(self) -> int:
+        return int(self._db.execute("SELECT count(*) FROM trials").fetchone()[0])
+
+    def _write(self, statement: str, *values: str) -> None:
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                self._db.execute(statement, values)
+                return
+            except sqlite3.OperationalError as error:
+                if time.monotonic() > deadline:
+                    raise StoreFullError(f"cannot write to {self.path}: {error}") from None
+                time.sleep(0.5)
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -1,0 +1,297 @@
+"""From cells to trials and back: wires data, searches, store and executor together.
+
+A cell is one model on one task under one supervision: a search for N* per length and seed, and one
+per seed over all lengths together. It is replayed from the store on every run, so resuming,
+showing a result again and measuring it for the first time are the same code.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from kbench import protocol as protocols
+from kbench.data import Source, universe
+from kbench.executors import Executor
+from kbench.protocol import Protocol
+from kbench.registry import models, tasks
+from kbench.search import Bracket, Probe, Search, bracket_path, paper_path, size_grid
+from kbench.store import Store
+from kbench.trial import Trial, TrialResult
+
+Lengths = tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """One row of a κ table."""
+
+    model: str
+    task: str
+    task_params: Mapping[str, Any]
+    supervision: str
+    protocol: Protocol
+    lengths: Lengths
+    seeds: tuple[int, ...]
+
+    def spec(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return dataclasses.asdict(self)
+
+    @staticmethod
+    def from_spec(spec: Mapping[str, Any]) -> "Cell":
+        """The cell with this spec()."""
+        return Cell(
+            **{
+                **spec,
+                "lengths": tuple(spec["lengths"]),
+                "seeds": tuple(spec["seeds"]),
+                "protocol": protocols.from_dict(spec["protocol"], "in the store"),
+            }
+        )
+
+    def source(self, lengths: Lengths) -> Source:
+        """The data of one of the cell's searches."""
+        training = self.protocol.training
+        return Source(
+            task=tasks[self.task].cls(**self.task_params),
+            supervision=self.supervision,
+            lengths=lengths,
+            max_validation=training.max_validation,
+            max_validation_fraction=training.max_validation_fraction,
+        )
+
+    def trial(self, lengths: Lengths, seed: int, probe: Probe) -> Trial:
+        """The run that a search asks for."""
+        model, task = models[self.model], tasks[self.task]
+        return Trial(
+            model=model.name,
+            model_version=model.version,
+            size=model.preset(self.protocol.presets),
+            task=task.name,
+            task_version=task.version,
+            task_params=self.task_params,
+            supervision=self.supervision,
+            lengths=lengths,
+            n_samples=probe.n_samples,
+            learning_rate=probe.learning_rate,
+            seed=seed,
+            protocol=self.protocol.id,
+            training=self.protocol.training,
+        )
+
+
+class SeedSearch:
+    """N* at one set of lengths and one seed: the search, and what only the data knows of it."""
+
+    def __init__(self, cell: Cell, lengths: Lengths, seed: int, guess: float | None) -> None:
+        source = cell.source(lengths)
+        rule = cell.protocol.search
+        available = sum(source.training_capacity(seed).values())
+        # Without a validation sample (a universe of four) there is nothing to decide by.
+        measurable = len(source.validation_lengths(seed)) > 0
+        largest = min(available, rule.n_max) if measurable else 0
+        self._universe = universe(source.task, lengths[0]) if len(lengths) == 1 else None
+        self._has_all = available <= rule.n_max
+        if rule.strategy == "paper":
+            path_over = partial(paper_path, largest, rule.multiplier, rule.max_sizes)
+        else:
+            path_over = partial(bracket_path, size_grid(rule.resolution, largest), guess)
+        self.search = Search(cell.protocol.learning_rates, path_over)
+        self.errors: list[str] = []
+
+    def bracket(self) -> Bracket:
+        """The search's bracket, or what is known of it so far.
+
+        Where even all training samples fail, N* still does not exceed the universe: whoever has
+        seen every sample of a length knows it. For several lengths together that says nothing
+        about sharing, so there the bracket stays open.
+        """
+        bracket = self.search.bracket
+        if bracket is None:
+            return self.search.known()
+        ran_out = bracket.high is None and self._has_all and not self.search.broken()
+        return dataclasses.replace(bracket, high=self._universe) if ran_out else bracket
+
+
+class CellRun:
+    """A cell under way: which trials it wants next, and what is known of it."""
+
+    def __init__(self, cell: Cell) -> None:
+        self.cell = cell
+        self.searches: dict[tuple[Lengths, int], SeedSearch] = {}
+        self.results: dict[str, TrialResult] = {}
+        self._keys = list(self._order())
+        self._open_searches()
+
+    def _order(self) -> Iterator[tuple[Lengths, int]]:
+        """Every search: first those that others wait for, then the dearest."""
+        first, *others = self.cell.seeds
+        alone: list[Lengths] = [(n,) for n in self.cell.lengths]
+        yield from ((lengths, first) for lengths in (*alone, self.cell.lengths))
+        for lengths in (self.cell.lengths, *reversed(alone)):
+            yield from ((lengths, seed) for seed in others)
+
+    def _open_searches(self) -> None:
+        """Open each search whose starting point is known.
+
+        What a shorter length, or the first seed, needed steers where a search starts. Which search
+        waits for which is fixed, so the trials are the same whatever happens to run at once.
+        """
+        first = self.cell.seeds[0]
+        for lengths, seed in self._keys:
+            if (lengths, seed) in self.searches:
+                continue
+            guess = None
+            if seed != first or (len(lengths) == 1 and lengths[0] > self.cell.lengths[0]):
+                if seed != first:
+                    before, factor = (lengths, first), self.cell.protocol.search.resolution or 1
+                else:
+                    shorter = self.cell.lengths[self.cell.lengths.index(lengths[0]) - 1]
+                    before, factor = ((shorter,), first), 2
+                if before not in self.searches:
+                    continue
+                bracket = self.searches[before].search.bracket
+                if bracket is None:
+                    continue
+                guess = bracket.high * factor if bracket.high else None
+            self.searches[lengths, seed] = SeedSearch(self.cell, lengths, seed, guess)
+
+    def wanted(self) -> list[Trial]:
+        """The next trial of every search that is open, most urgent first."""
+        return [
+            self.cell.trial(lengths, seed, probe)
+            for lengths, seed in self._keys
+            if (lengths, seed) in self.searches
+            for probe in self.searches[lengths, seed].search.ask()
+        ]
+
+    def tell(self, trial: Trial, result: TrialResult) -> None:
+        """The outcome of a trial of this cell."""
+        self.results[trial.key()] = result
+        search = self.searches[trial.lengths, trial.seed]
+        if result.outcome == "error":
+            search.errors.append(f"seed {trial.seed}, N = {trial.n_samples}: {result.reason}")
+        probe = Probe(n_samples=trial.n_samples, learning_rate=trial.learning_rate)
+        search.search.tell(probe, result.outcome)
+        self._open_searches()
+
+    def brackets(self, lengths: Lengths) -> list[Bracket]:
+        """Per seed, in the cell's order; nothing known where a search has not begun."""
+        return [
+            self.searches[lengths, seed].bracket()
+            if (lengths, seed) in self.searches
+            else Bracket(low=None, high=None)
+            for seed in self.cell.seeds
+        ]
+
+    @property
+    def n_searches(self) -> int:
+        """Searches in the whole cell."""
+        return len(self._keys)
+
+    @property
+    def n_done(self) -> int:
+        """Searches that have reached their conclusion."""
+        return sum(s.search.bracket is not None for s in self.searches.values())
+
+    @property
+    def complete(self) -> bool:
+        """Has every search reached its conclusion?"""
+        return self.n_done == self.n_searches
+
+
+def replay(run: CellRun, store: Store, skip: Container[str] = ()) -> int:
+    """Tell the cell what the store has of it, all but `skip`; the number of trials told."""
+    told = 0
+    while found := [
+        (trial, result)
+        for trial in run.wanted()
+        if trial.key() not in skip and (result := store.get(trial.key()))
+    ]:
+        for trial, result in found:
+            run.tell(trial, result)
+            told += 1
+    return told
+
+
+@dataclass(kw_only=True, slots=True)
+class Progress:
+    """A cell and what this command has spent on it."""
+
+    run: CellRun
+    trials_run: int = 0
+    trials_reused: int = 0
+    wall_s: float = 0.0
+    """From the start of the command to the cell's last trial."""
+
+
+class Driver:
+    """Runs cells to their end: feeds the executor, and alone writes the store."""
+
+    def __init__(
+        self,
+        cells: Sequence[Cell],
+        store: Store,
+        executor: Executor,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.progress = [Progress(run=CellRun(cell)) for cell in cells]
+        self._store, self._executor, self._stopping = store, executor, stopping
+        self._started = time.perf_counter()
+        self._owners: dict[str, Progress] = {}
+        self._failed_once: set[str] = set()
+
+    def run(self) -> Iterator[Progress]:
+        """Yields a cell whenever something new is known of it, until all are complete.
+
+        Ends early when stopping; raises StoreFullError when a result cannot be written.
+        """
+        while not self._stopping():
+            yield from self._fill()
+            if not self._owners:
+                return
+            for finished in self._executor.finished():
+                trial, result = finished.trial, finished.result
+                if result is None and trial.key() not in self._failed_once:
+                    self._failed_once.add(trial.key())
+                    self._executor.submit(trial)
+                    continue
+                if result is None:
+                    result = _broken(f"failed twice: {finished.error}")
+                self._store.put(trial, result)
+                progress = self._owners.pop(trial.key())
+                progress.trials_run += 1
+                progress.run.tell(trial, result)
+                progress.wall_s = round(time.perf_counter() - self._started, 1)
+                yield progress
+
+    def _fill(self) -> Iterator[Progress]:
+        """Take what the store has, then keep every worker busy, the first unfinished cell first."""
+        for progress in self.progress:
+            if reused := replay(progress.run, self._store, skip=self._owners):
+                progress.trials_reused += reused
+                progress.wall_s = round(time.perf_counter() - self._started, 1)
+                yield progress
+            for trial in progress.run.wanted():
+                if len(self._owners) >= self._executor.capacity:
+                    return
+                if trial.key() not in self._owners:
+                    self._owners[trial.key()] = progress
+                    self._executor.submit(trial)
+
+
+def _broken(reason: str) -> TrialResult:
+    return TrialResult(
+        outcome="error",
+        reason=reason,
+        steps=0,
+        best_loss=None,
+        best_step=0,
+        histogram={},
+        data_sha256={},
+        wall_s=0.0,
+        environment={},
+    )

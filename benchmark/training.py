@@ -1,0 +1,185 @@
+"""The one training loop. Its unit is a cohort: trials of one model, task and set of lengths."""
+
+import math
+import platform
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import kbench
+from kbench.data import Source, Split, generator
+from kbench.registry import models, tasks
+from kbench.supervision import IGNORE
+from kbench.trial import Trial, TrialResult
+
+VALIDATION_CHUNK = 512
+"""Samples per forward pass of a validation: large enough for speed, small enough for memory."""
+
+OnValidation = Callable[[Trial, int, float], None]
+
+
+def source_of(trial: Trial) -> Source:
+    """Where the trial's data comes from."""
+    return Source(
+        task=tasks[trial.task].cls(**trial.task_params),
+        supervision=trial.supervision,
+        lengths=trial.lengths,
+        max_validation=trial.training.max_validation,
+        max_validation_fraction=trial.training.max_validation_fraction,
+    )
+
+
+def validation_interval(n_validation: int, batch_size: int) -> int:
+    """Steps between validations, so that these cost less than a tenth of the run.
+
+    A forward pass takes 0.3 to 0.45 of a training step of equal size (`tests/benchmarks`), and
+    steps of fewer than 32 samples hardly get cheaper.
+    """
+    return max(10, math.ceil(4.5 * n_validation / max(batch_size, 32)))
+
+
+class Member:
+    """One trial of a cohort: its model, optimiser, data order and verdict."""
+
+    def __init__(self, trial: Trial, train: Split, validation: Split) -> None:
+        self.trial, self.train, self.validation = trial, train, validation
+        source = source_of(trial)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(trial.seed)
+            self.model = models[trial.model].cls(
+                source.vocab_size(), source.width(), **trial.size
+            )
+        self.optimizer = torch.optim.Adam(
+            self.model.parameters(), lr=trial.learning_rate, fused=True
+        )
+        self.tokens, self.targets = _tensors(train)
+        self.validation_tokens, self.validation_targets = _tensors(validation)
+        self.n_targets = int((self.validation_targets != IGNORE).sum())
+        self.batch_size = min(trial.training.batch_size, trial.n_samples)
+        self.interval = validation_interval(len(self.validation_tokens), self.batch_size)
+        self._rng = generator(trial.seed, "batches")
+        self._epoch = iter(())
+        self.steps = 0
+        self.best_loss, self.best_step = math.inf, 0
+        self._mark_loss, self._mark_step = math.inf, 0
+        self.reason: str | None = None
+
+    def _next_batch(self) -> Tensor:
+        """Indices of the next batch: epochs in a new order each, an incomplete last batch left."""
+        batch = next(self._epoch, None)
+        if batch is None:
+            order = torch.from_numpy(self._rng.permutation(len(self.tokens)))
+            self._epoch = iter(order.split(self.batch_size)[: len(order) // self.batch_size])
+            batch = next(self._epoch)
+        return batch
+
+    def step(self) -> None:
+        """One optimiser step on the mean cross-entropy over the batch's supervised positions."""
+        batch = self._next_batch()
+        logits_BTV = self.model(self.tokens[batch].long())
+        loss = F.cross_entropy(
+            logits_BTV.flatten(0, 1), self.targets[batch].flatten().long(), ignore_index=IGNORE
+        )
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.steps += 1
+
+    @torch.no_grad()
+    def validation_loss(self) -> float:
+        """Mean cross-entropy in nats over all supervised positions of the validation set."""
+        total = 0.0
+        for tokens, targets in zip(
+            self.validation_tokens.split(VALIDATION_CHUNK),
+            self.validation_targets.split(VALIDATION_CHUNK),
+            strict=True,
+        ):
+            total += F.cross_entropy(
+                self.model(tokens.long()).flatten(0, 1),
+                targets.flatten().long(),
+                ignore_index=IGNORE,
+                reduction="sum",
+            ).item()
+        return total / self.n_targets
+
+    def validate(self) -> float:
+        """Measure the validation loss and decide whether the run ends here."""
+        loss, training = self.validation_loss(), self.trial.training
+        if loss < self.best_loss:
+            self.best_loss, self.best_step = loss, self.steps
+        futility = training.futility
+        if futility and loss < self._mark_loss * (1 - futility.gain):
+            self._mark_loss, self._mark_step = loss, self.steps
+        if loss < training.eps:
+            self.reason = "success"
+        elif not math.isfinite(loss):
+            # A weight is no longer a number, and none of its successors will be.
+            self.reason = "diverged"
+        elif self.steps >= training.steps:
+            self.reason = "budget"
+        elif futility and self.steps - self._mark_step >= futility.patience:
+            self.reason = "futility"
+        return loss
+
+    def due(self) -> bool:
+        """Is a validation due at this step?"""
+        return self.steps % self.interval == 0 or self.steps >= self.trial.training.steps
+
+
+def train(
+    cohort: Sequence[Trial], on_validation: OnValidation = lambda trial, step, loss: None
+) -> list[TrialResult]:
+    """Train every trial of a cohort to its first success or its end, in the order given.
+
+    A run stops at its first validation loss below eps: the verdict, which depends on the minimum,
+    cannot change any more. `on_validation` may raise to give the whole cohort up.
+    """
+    start = time.perf_counter()
+    source = source_of(cohort[0])
+    members = [Member(t, *source.splits(t.n_samples, t.seed)) for t in cohort]
+    seconds = dict.fromkeys(range(len(members)), 0.0)
+    active = list(enumerate(members))
+    while active:
+        for _, member in active:
+            member.step()
+        for i, member in active:
+            if member.due():
+                on_validation(member.trial, member.steps, member.validate())
+                seconds[i] = time.perf_counter() - start
+        active = [(i, member) for i, member in active if member.reason is None]
+    return [
+        TrialResult(
+            outcome="passed" if m.reason == "success" else "failed",
+            reason=m.reason or "",
+            steps=m.steps,
+            best_loss=m.best_loss if math.isfinite(m.best_loss) else None,
+            best_step=m.best_step,
+            histogram={str(n): count for n, count in m.train.histogram.items()},
+            data_sha256={"train": m.train.sha256(), "validation": m.validation.sha256()},
+            wall_s=round(seconds[i], 3),
+            environment=environment(),
+        )
+        for i, m in enumerate(members)
+    ]
+
+
+def environment() -> dict[str, Any]:
+    """What a result may depend on besides the trial itself."""
+    return {
+        "kbench": kbench.__version__,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "device": "cpu",
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _tensors(split: Split) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(split.tokens), torch.from_numpy(split.targets)

@@ -1,0 +1,75 @@
+"""A trial: one training run, fully specified, and what came of it."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kbench.protocol import Training
+
+
+def canonical_json(value: Any) -> str:
+    """One text for one value: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest(value: Any) -> str:
+    """sha256 of canonical JSON, in hexadecimal."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trial:
+    """Everything that decides how a run ends. Equal trials are run once."""
+
+    model: str
+    model_version: int
+    size: Mapping[str, Any]
+    task: str
+    task_version: int
+    task_params: Mapping[str, Any]
+    supervision: str
+    lengths: tuple[int, ...]
+    """One length is the distribution `fixed`; several are drawn from uniformly."""
+    n_samples: int
+    learning_rate: float
+    seed: int
+    protocol: str
+    training: Training
+
+    def spec(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return dataclasses.asdict(self) | {"lengths": list(self.lengths)}
+
+    def key(self) -> str:
+        """The content key of the trial store."""
+        return digest(self.spec())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialResult:
+    """How a run ended."""
+
+    outcome: str
+    """`passed`, `failed`, or `error` where the run itself broke down twice."""
+    reason: str
+    """Why it ended: `success`, `budget`, `futility`, `diverged`, or the error in one line."""
+    steps: int
+    best_loss: float | None
+    """Smallest validation loss, in nats per supervised position; None before the first one."""
+    best_step: int
+    histogram: Mapping[str, int]
+    """Training samples of each length."""
+    data_sha256: Mapping[str, str]
+    """Of the splits `train` and `validation`."""
+    wall_s: float
+    environment: Mapping[str, Any]
+    """Versions, device and threads."""
+
+    def digest(self, key: str) -> str:
+        """sha256 of all that must be equal when the trial with this key is run again."""
+        content = dataclasses.asdict(self)
+        del content["wall_s"], content["environment"]
+        return digest({"key": key} | content)
