@@ -152,8 +152,9 @@ class Source:
 
     def width(self) -> int:
         """T: tokens in the longest sample."""
-        return self._supervise(np.zeros((1, len(self.task.radices(max(self.lengths))))),
-                               max(self.lengths))[0].shape[1]
+        return self._supervise(
+            np.zeros((1, len(self.task.radices(max(self.lengths))))), max(self.lengths)
+        )[0].shape[1]
 
     def vocab_size(self) -> int:
         """The task's tokens and the separator."""
@@ -173,9 +174,7 @@ class Source:
                 own_tokens, own_targets = self._supervise(digits[n], n)
                 tokens[rows, : own_tokens.shape[1]] = own_tokens
                 targets[rows, : own_targets.shape[1]] = own_targets
-        return Split(
-            tokens=tokens, targets=targets, histogram=_histogram(lengths, self.lengths)
-        )
+        return Split(tokens=tokens, targets=targets, histogram=_histogram(lengths, self.lengths))
 
 
 def _histogram(lengths: np.ndarray, over: Sequence[int]) -> dict[int, int]:

@@ -108,7 +108,9 @@ def load(name: str) -> Protocol:
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise KbenchError(f"protocol file {name!r} is not YAML: {error}".replace("\n", " ")) from None
+        raise KbenchError(
+            f"protocol file {name!r} is not YAML: {error}".replace("\n", " ")
+        ) from None
     protocol = from_dict(content, name)
     if protocol.name in names() and name not in names():
         raise KbenchError(f"protocol file {name!r}: the name {protocol.name!r} is taken by kbench")
@@ -125,7 +127,11 @@ def from_dict(content: Any, where: str) -> Protocol:
     top["search"] = _build(Search, top.get("search"), f"{where}: search")
     top["seeds"] = _build(Seeds, top.get("seeds"), f"{where}: seeds")
     rates = top.get("learning_rates")
-    if not isinstance(rates, list | tuple) or not rates or not all(_is(rate, float) for rate in rates):
+    if (
+        not isinstance(rates, list | tuple)
+        or not rates
+        or not all(_is(rate, float) for rate in rates)
+    ):
         raise KbenchError(f"{where}: learning_rates must be a list of numbers, got {rates!r}")
     top["learning_rates"] = tuple(float(rate) for rate in rates)
     protocol = _build(Protocol, top, where)
@@ -186,7 +192,9 @@ _TYPES = {"int": int, "float": float, "str": str}
 
 def _is(value: Any, kind: type) -> bool:
     """Is this YAML scalar of that kind? A whole number is a float too; true and false are none."""
-    return not isinstance(value, bool) and isinstance(value, (int, float) if kind is float else kind)
+    return not isinstance(value, bool) and isinstance(
+        value, (int, float) if kind is float else kind
+    )
 
 
 def _build(cls: type[T], content: Any, where: str) -> T:

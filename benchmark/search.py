@@ -94,9 +94,7 @@ def bracket_path(
     return _bracket(sizes[low] if low >= 0 else None, sizes[high] if high < len(sizes) else None)
 
 
-def paper_path(
-    n_max: int, multiplier: int, max_sizes: int, broken: Collection[int] = ()
-) -> Path:
+def paper_path(n_max: int, multiplier: int, max_sizes: int, broken: Collection[int] = ()) -> Path:
     """The paper's search: n_max, n_max / multiplier, … to the first failure, then bisection."""
     low, high = 0, n_max + 1
     size = n_max
@@ -182,7 +180,8 @@ class Search:
         passing = [size for size, verdict in verdicts.items() if verdict]
         high = min(passing, default=None)
         failing = [
-            size for size, verdict in verdicts.items()
+            size
+            for size, verdict in verdicts.items()
             if verdict is False and (high is None or size < high)
         ]
         return Bracket(low=max(failing, default=None), high=high)
@@ -191,7 +190,8 @@ class Search:
         """Sizes that fail above a size that passes."""
         smallest = min((s for s in self._outcomes if self.verdict(s)), default=None)
         return sum(
-            1 for s in self._outcomes
+            1
+            for s in self._outcomes
             if smallest is not None and s > smallest and self.verdict(s) is False
         )
 
@@ -206,23 +206,25 @@ class Search:
             return None, end.value
         return size, None
 
-    def remaining(self, largest: int) -> tuple[int, int]:
-        """Fewest and most sizes that may still have to be tried, of sizes up to `largest`.
+    def futures(self, largest: int) -> list[tuple[int, int]]:
+        """(passing, failing) sizes still to be tried, for each way the search may yet go.
 
-        Walks the path once for every threshold (in steps of a tenth) that the verdicts allow.
+        Walks the path once for every threshold up to `largest`, in steps of a tenth, that agrees
+        with the verdicts known.
         """
-        thresholds = {round(1.1**i) for i in range(math.ceil(math.log(largest + 1, 1.1)) + 1)}
+        steps = math.ceil(math.log(max(largest, 1), 1.1)) + 2
         known = {s: v for s in self._outcomes if (v := self.verdict(s)) is not None}
-        counts = []
-        for threshold in sorted(thresholds):
+        ways = []
+        for threshold in sorted({round(1.1**i) for i in range(steps)}):
             if any(passes != (size >= threshold) for size, passes in known.items()):
                 continue
-            path, count = self._path_over(broken=self.broken()), 0
+            path, tried = self._path_over(broken=self.broken()), [0, 0]
             try:
                 size = next(path)
                 while True:
-                    count += size not in known
-                    size = path.send(known.get(size, size >= threshold))
+                    passes = size >= threshold
+                    tried[not passes] += size not in known
+                    size = path.send(passes)
             except StopIteration:
-                counts.append(count)
-        return min(counts, default=0), max(counts, default=0)
+                ways.append((tried[0], tried[1]))
+        return ways

@@ -92,7 +92,7 @@ class SeedSearch:
         available = sum(source.training_capacity(seed).values())
         # Without a validation sample (a universe of four) there is nothing to decide by.
         measurable = len(source.validation_lengths(seed)) > 0
-        largest = min(available, rule.n_max) if measurable else 0
+        self.largest = largest = min(available, rule.n_max) if measurable else 0
         self._universe = universe(source.task, lengths[0]) if len(lengths) == 1 else None
         self._has_all = available <= rule.n_max
         if rule.strategy == "paper":
@@ -186,6 +186,10 @@ class CellRun:
             else Bracket(low=None, high=None)
             for seed in self.cell.seeds
         ]
+
+    def unopened(self) -> list[Lengths]:
+        """Lengths of the searches that wait for others to steer them."""
+        return [lengths for lengths, seed in self._keys if (lengths, seed) not in self.searches]
 
     @property
     def n_searches(self) -> int:

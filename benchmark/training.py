@@ -51,9 +51,7 @@ class Member:
         source = source_of(trial)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(trial.seed)
-            self.model = models[trial.model].cls(
-                source.vocab_size(), source.width(), **trial.size
-            )
+            self.model = models[trial.model].cls(source.vocab_size(), source.width(), **trial.size)
         self.optimizer = torch.optim.Adam(
             self.model.parameters(), lr=trial.learning_rate, fused=True
         )
@@ -166,6 +164,17 @@ def train(
         )
         for i, m in enumerate(members)
     ]
+
+
+def seconds_per_step(trial: Trial, steps: int = 4) -> float:
+    """The shortest of a few steps of a model that is thrown away."""
+    member = Member(trial, *source_of(trial).splits(trial.n_samples, trial.seed))
+    times = []
+    for _ in range(steps):
+        start = time.perf_counter()
+        member.step()
+        times.append(time.perf_counter() - start)
+    return min(times)
 
 
 def environment() -> dict[str, Any]:

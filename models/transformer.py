@@ -20,9 +20,13 @@ class Attention(nn.Module):
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """softmax(q kᵀ / √d) v over the positions up to the present one."""
-        q, k, v = rearrange(self.qkv(x_BTD), "b t (three h d) -> three b h t d", three=3, h=self.heads)
+        q, k, v = rearrange(
+            self.qkv(x_BTD), "b t (three h d) -> three b h t d", three=3, h=self.heads
+        )
         scores_BHTT = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])
-        future_TT = torch.ones(scores_BHTT.shape[-2:], dtype=torch.bool, device=x_BTD.device).triu(1)
+        future_TT = torch.ones(scores_BHTT.shape[-2:], dtype=torch.bool, device=x_BTD.device).triu(
+            1
+        )
         weights_BHTT = scores_BHTT.masked_fill(future_TT, -math.inf).softmax(-1)
         return self.out(rearrange(weights_BHTT @ v, "b h t d -> b t (h d)"))
 
@@ -75,7 +79,9 @@ class Transformer(nn.Module):
                 nn.init.zeros_(parameter)
             elif "norm" not in name:
                 into_residual = name.endswith(("attention.out.weight", "mlp.2.weight"))
-                nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * layers) if into_residual else 0.02)
+                nn.init.normal_(
+                    parameter, std=0.02 / math.sqrt(2 * layers) if into_residual else 0.02
+                )
 
     def forward(self, tokens_BT: Tensor) -> Tensor:
         """tokens_BT int64 → logits_BTV."""

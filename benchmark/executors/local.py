@@ -1,11 +1,12 @@
 """This machine: in the calling process, or in a pool of processes with one thread each."""
 
 import concurrent.futures
+import contextlib
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -19,22 +20,29 @@ class Cancelled(Exception):
     """The trial was given up because the run is to stop."""
 
 
-def run_trial(trial: Trial, stopping: Callable[[], bool] = lambda: False) -> TrialResult:
-    """Train one trial on one thread; more threads than cores make small models far slower."""
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread for torch: with more threads than cores small models are far slower."""
     import torch
 
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def run_trial(trial: Trial, stopping: Callable[[], bool] = lambda: False) -> TrialResult:
+    """Train one trial on one thread."""
     from kbench.training import train
 
     def check(trial: Trial, step: int, loss: float) -> None:
         if stopping():
             raise Cancelled
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         return train([trial], check)[0]
-    finally:
-        torch.set_num_threads(threads)
 
 
 class InProcess:

@@ -1,0 +1,101 @@
+"""What a run will cost, before it is started. Nothing is trained."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kbench.data import universe
+from kbench.executors.local import one_thread
+from kbench.search import Probe, size_grid
+from kbench.study import Cell, CellRun, Lengths, SeedSearch
+
+PASS_SHARE, FAIL_SHARE, FAIL_SHARE_FUTILITY = 0.25, 1.0, 0.4
+"""Steps of a typical passing and failing run, as shares of the budget (`docs/protocols.md`)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """Cost of what is left of a cell: bounds that hold, and an estimate of the time."""
+
+    searches: int
+    searches_done: int
+    trials_stored: int
+    trials: tuple[int, int]
+    """At least and at most."""
+    steps: tuple[int, int]
+    seconds: float
+    """On one worker, from steps timed on this machine and typical lengths of a run."""
+
+
+def plan(run: CellRun) -> Plan:
+    """The cost of the rest of a cell, into which the store has been replayed."""
+    cell = run.cell
+    training, rates = cell.protocol.training, len(cell.protocol.learning_rates)
+    shortest_pass = min(10, training.steps)
+    shortest_fail = min(training.futility.patience if training.futility else training.steps,
+                        training.steps)  # fmt: skip
+    fail_share = FAIL_SHARE_FUTILITY if training.futility else FAIL_SHARE
+    trials, steps, seconds = [0, 0], [0, 0], 0.0
+    timings: dict[Lengths, float] = {}
+    for lengths, ways in _futures(run):
+        if max(map(sum, ways)) == 0:
+            continue
+        if lengths not in timings:
+            timings[lengths] = _seconds_per_step(cell, lengths)
+        trials[0] += min(passes + fails * rates for passes, fails in ways)
+        trials[1] += max((passes + fails) * rates for passes, fails in ways)
+        steps[0] += min(p * shortest_pass + f * rates * shortest_fail for p, f in ways)
+        steps[1] += max((p + f) * rates for p, f in ways) * training.steps
+        typical = sum(p * PASS_SHARE + f * rates * fail_share for p, f in ways) / len(ways)
+        seconds += typical * training.steps * timings[lengths]
+    return Plan(
+        searches=run.n_searches,
+        searches_done=run.n_done,
+        trials_stored=len(run.results),
+        trials=(trials[0], trials[1]),
+        steps=(steps[0], steps[1]),
+        seconds=seconds,
+    )
+
+
+def _futures(run: CellRun) -> list[tuple[Lengths, list[tuple[int, int]]]]:
+    """Every unfinished search's possible futures; from any start where that is not known yet."""
+    futures = [
+        (lengths, search.search.futures(search.largest))
+        for (lengths, _), search in run.searches.items()
+        if search.search.bracket is None
+    ]
+    unopened: dict[Lengths, list[tuple[int, int]]] = {}
+    for lengths in run.unopened():
+        if lengths not in unopened:
+            unopened[lengths] = _from_any_start(run.cell, lengths)
+        futures.append((lengths, unopened[lengths]))
+    return futures
+
+
+def _from_any_start(cell: Cell, lengths: Lengths) -> list[tuple[int, int]]:
+    top = SeedSearch(cell, lengths, cell.seeds[0], None)
+    starts = size_grid(cell.protocol.search.resolution or 2, top.largest)
+    searches = [top, *(SeedSearch(cell, lengths, cell.seeds[0], size) for size in starts)]
+    return [way for s in searches for way in s.search.futures(s.largest)]
+
+
+def _seconds_per_step(cell: Cell, lengths: Lengths) -> float:
+    from kbench.training import seconds_per_step
+
+    n_samples = min(cell.protocol.training.batch_size, sum(
+        universe(cell.source(lengths).task, n) for n in lengths) // 2)  # fmt: skip
+    probe = Probe(n_samples=n_samples, learning_rate=cell.protocol.learning_rates[0])
+    with one_thread():
+        return seconds_per_step(cell.trial(lengths, cell.seeds[0], probe))
+
+
+def total(plans: Sequence[Plan]) -> Plan:
+    """Several cells together."""
+    return Plan(
+        searches=sum(p.searches for p in plans),
+        searches_done=sum(p.searches_done for p in plans),
+        trials_stored=sum(p.trials_stored for p in plans),
+        trials=(sum(p.trials[0] for p in plans), sum(p.trials[1] for p in plans)),
+        steps=(sum(p.steps[0] for p in plans), sum(p.steps[1] for p in plans)),
+        seconds=sum(p.seconds for p in plans),
+    )

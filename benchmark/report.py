@@ -1,0 +1,199 @@
+"""What is told of a cell: the JSON document and the tables in the terminal."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from kbench.search import Bracket
+from kbench.sharing import (
+    Interval,
+    PerSeed,
+    best_of_grid,
+    sharing_bounds,
+    sharing_per_seed,
+    verdict,
+)
+from kbench.study import Cell, CellRun, Lengths, Progress
+from kbench.trial import digest
+
+SCHEMA_VERSION = 1
+_DIGITS = 3
+
+
+def document(progress: Sequence[Progress]) -> dict[str, Any]:
+    """The whole `--json` document: floats to four figures, bounds null where there are none."""
+    return {"schema_version": SCHEMA_VERSION, "results": [result(p) for p in progress]}
+
+
+def result(progress: Progress) -> dict[str, Any]:
+    """One cell, complete or not, as plain JSON values."""
+    run = progress.run
+    cell = run.cell
+    best, per_seed = sharing(run)
+    return {
+        "model": cell.model,
+        "task": cell.task,
+        "task_params": dict(cell.task_params),
+        "supervision": cell.supervision,
+        "protocol": cell.protocol.id,
+        "lengths": list(cell.lengths),
+        "seeds": list(cell.seeds),
+        "complete": run.complete,
+        "n_star": {
+            **{str(n): _n_star(run, (n,)) for n in cell.lengths},
+            "joint": _n_star(run, cell.lengths),
+        },
+        "kappa": {
+            "best_of_grid": {"low": _round(best.low), "high": _round(best.high)},
+            "per_seed": {
+                "estimate": _round(per_seed.estimate),
+                "low": _round(per_seed.low),
+                "high": _round(per_seed.high),
+                "seeds": per_seed.seeds,
+            },
+            "verdict": verdict(best, per_seed),
+        },
+        "monotonicity_violations": sum(s.search.violations() for s in run.searches.values()),
+        "errors": errors(run),
+        "trials": {
+            "run": progress.trials_run,
+            "reused": progress.trials_reused,
+            "steps": sum(r.steps for r in run.results.values()),
+            "digest": digest(sorted(r.digest(key) for key, r in run.results.items())),
+        },
+        "wall_s": progress.wall_s,
+        "environment": _environment(r.environment for r in run.results.values()),
+    }
+
+
+def sharing(run: CellRun) -> tuple[Interval, PerSeed]:
+    """Both readings of κ. Bounds from an unfinished search are wider, not wrong."""
+    lengths = [run.brackets((n,)) for n in run.cell.lengths]
+    joint = run.brackets(run.cell.lengths)
+    best = sharing_bounds([best_of_grid(row) for row in lengths], best_of_grid(joint))
+    if not run.complete:
+        return best, PerSeed(estimate=None, low=None, high=None, seeds=len(run.cell.seeds))
+    return best, sharing_per_seed(lengths, joint)
+
+
+def errors(run: CellRun) -> list[str]:
+    """One line for every trial that failed twice."""
+    return [line for search in run.searches.values() for line in search.errors]
+
+
+def _n_star(run: CellRun, lengths: Lengths) -> dict[str, Any]:
+    brackets = run.brackets(lengths)
+    best = best_of_grid(brackets)
+    return {
+        **_bracket(best),
+        "per_seed": [
+            {"seed": seed, **_bracket(b)} for seed, b in zip(run.cell.seeds, brackets, strict=True)
+        ],
+    }
+
+
+def _bracket(bracket: Bracket) -> dict[str, Any]:
+    return {"low": bracket.low, "high": bracket.high, "censored": bracket.censored}
+
+
+def _environment(environments: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the trials ran under; a list where they differ."""
+    values: dict[str, set[Any]] = {}
+    for environment in environments:
+        for name, value in environment.items():
+            values.setdefault(name, set()).add(value)
+    return {n: v.copy().pop() if len(v) == 1 else sorted(v, key=str) for n, v in values.items()}
+
+
+def _round(x: float | None) -> float | None:
+    return None if x is None else float(f"{x:.4g}")
+
+
+# Tables
+
+
+def tables(runs: Sequence[CellRun]) -> RenderableType:
+    """κ and N* of every cell, one pair of tables per protocol and set of lengths."""
+    groups: dict[tuple[str, Lengths], list[CellRun]] = {}
+    for run in runs:
+        groups.setdefault((run.cell.protocol.id, run.cell.lengths), []).append(run)
+    parts: list[RenderableType] = []
+    for (protocol, lengths), group in groups.items():
+        span = f"lengths {lengths[0]} to {lengths[-1]}, protocol {protocol}"
+        parts += [_kappa_table(group, f"Sharing factor κ: {span}"), _n_star_table(group, lengths)]
+    return Group(*parts)
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _kappa_table(runs: Sequence[CellRun], title: str) -> Table:
+    table = _table(
+        title, "model", "task", "supervision", "κ best of grid", "κ per seed (95 %)", "verdict"
+    )
+    for run in runs:
+        best, per_seed = sharing(run)
+        table.add_row(
+            run.cell.model,
+            task_name(run.cell),
+            run.cell.supervision,
+            interval_text(best),
+            per_seed_text(per_seed),
+            verdict(best, per_seed) if run.complete else "unfinished",
+        )
+    return table
+
+
+def _n_star_table(runs: Sequence[CellRun], lengths: Lengths) -> Table:
+    table = _table(
+        "N*, best of grid: samples needed, as the bracket (largest N to fail, smallest to pass]",
+        "model", "supervision", *(f"n = {n}" for n in lengths), "joint",
+    )  # fmt: skip
+    for run in runs:
+        columns = [best_of_grid(run.brackets((n,))) for n in lengths]
+        joint = best_of_grid(run.brackets(lengths))
+        table.add_row(
+            run.cell.model, run.cell.supervision, *map(bracket_text, columns), bracket_text(joint)
+        )
+    return table
+
+
+def task_name(cell: Cell) -> str:
+    """Task and parameters, as in `modadd m=3`."""
+    return " ".join([cell.task, *(f"{k}={v}" for k, v in cell.task_params.items())])
+
+
+def bracket_text(bracket: Bracket) -> str:
+    """`49–66`, with `> 49` where nothing passes and `≤ 1` where everything does; `…` if unknown."""
+    if bracket.high is None:
+        return f"> {bracket.low}" if bracket.low else "…"
+    return f"{bracket.low}–{bracket.high}" if bracket.low else f"≤ {bracket.high}"
+
+
+def interval_text(interval: Interval) -> str:
+    """`1.9 – 2.3`, `< 0.55` or `> 2.1` where one bound is missing."""
+    low, high = interval.low, interval.high
+    if low is None:
+        return "not identified" if high is None else f"< {_figures(high)}"
+    return f"> {_figures(low)}" if high is None else f"{_figures(low)} – {_figures(high)}"
+
+
+def per_seed_text(per_seed: PerSeed) -> str:
+    """`2.1 [1.6, 2.8]`, or a dash where some seed has no bounded N*."""
+    if per_seed.estimate is None:
+        return "–"
+    if per_seed.low is None or per_seed.high is None:
+        return f"{_figures(per_seed.estimate)} (one seed)"
+    low, high = _figures(per_seed.low), _figures(per_seed.high)
+    return f"{_figures(per_seed.estimate)} [{low}, {high}]"
+
+
+def _figures(x: float) -> str:
+    return f"{x:#.{_DIGITS}g}".rstrip(".")

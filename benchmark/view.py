@@ -1,0 +1,91 @@
+"""The live view of a run: searches under way, trials done, time left."""
+
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from kbench.report import interval_text, per_seed_text, sharing, task_name
+from kbench.sharing import verdict
+from kbench.study import Driver
+from kbench.study import Progress as CellProgress
+
+
+class View:
+    """One bar per cell on a terminal, one line per ten seconds elsewhere; a line per finished row."""
+
+    def __init__(self, driver: Driver, progress_to: Console, rows_to: Console) -> None:
+        self._driver, self._console, self._rows = driver, progress_to, rows_to
+        self._started = self._last_line = time.perf_counter()
+        self._done_before = 0
+        self._announced: set[int] = set()
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} searches, {task.fields[trials]}"),
+            console=progress_to,
+            transient=True,
+        )
+        self._ids: dict[int, TaskID] = {}
+
+    def __enter__(self) -> "View":
+        for p in self._driver.progress:
+            self._ids[id(p)] = self._bars.add_task(
+                _name(p), total=p.run.n_searches, trials="waiting"
+            )
+        if self._console.is_terminal:
+            self._bars.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._console.is_terminal:
+            self._bars.stop()
+
+    def update(self, p: CellProgress) -> None:
+        """Something new is known of this cell."""
+        trials = f"{p.trials_run} trials run, {p.trials_reused} reused"
+        left = self._time_left()
+        self._bars.update(
+            self._ids[id(p)], completed=p.run.n_done, trials=f"{trials}, {left} left in all"
+        )
+        if p.run.complete and id(p) not in self._announced:
+            self._announced.add(id(p))
+            best, per_seed = sharing(p.run)
+            self._rows.print(
+                f"{_name(p)}: κ {interval_text(best)}, per seed {per_seed_text(per_seed)}, "
+                f"{verdict(best, per_seed)} ({trials}, {duration(p.wall_s)})",
+                highlight=False,
+                soft_wrap=True,
+            )
+        elif not self._console.is_terminal and time.perf_counter() - self._last_line > 10:
+            self._last_line = time.perf_counter()
+            self._console.print(
+                f"{_name(p)}: {p.run.n_done} of {p.run.n_searches} searches, {trials}, {left} left",
+                highlight=False,
+                soft_wrap=True,
+            )
+
+    def _time_left(self) -> str:
+        """From the share of searches that this command has brought to their end."""
+        progress = self._driver.progress
+        done = sum(p.run.n_done for p in progress)
+        if not any(p.trials_run for p in progress):
+            self._done_before = done
+        ended_here = done - self._done_before
+        if not ended_here:
+            return "unknown time"
+        each = (time.perf_counter() - self._started) / ended_here
+        return duration(each * (sum(p.run.n_searches for p in progress) - done))
+
+
+def _name(p: CellProgress) -> str:
+    return f"{p.run.cell.model} {task_name(p.run.cell)} {p.run.cell.supervision}"
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `12 min`, `3.5 h` or `2.1 days`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"
