@@ -18,7 +18,6 @@ from typer.exceptions import TyperException
 from kbench.errors import KbenchError, unknown
 
 if TYPE_CHECKING:
-    from kbench.protocol import Protocol
     from kbench.registry import Entry
     from kbench.study import Cell, Driver
 
@@ -91,7 +90,7 @@ def run(
     store: StoreOption = Path(".kbench"),
     as_json: JsonOption = False,
 ) -> int:
-    """Measure N* and κ. What the store has is not run again; Ctrl-C stops, the same command resumes."""
+    """Measure N* and κ. Ctrl-C stops; the same command goes on, and runs no stored trial again."""
     cells = _cells(model, task, supervision, protocol, lengths, set_, seeds)
     workers = _workers(workers)
     from kbench.executors.local import local
@@ -317,7 +316,7 @@ def _settings(settings: Sequence[str], entries: "Sequence[Entry]") -> dict[str, 
         name, equals, text = setting.partition("=")
         if not equals:
             raise KbenchError(f"--set wants NAME=VALUE, as in m=5, got {setting!r}")
-        types = {
+        types: dict[str, Any] = {
             entry.name: {f.name: f.type for f in fields(entry.cls)}.get(name) for entry in entries
         }
         if not any(types.values()):

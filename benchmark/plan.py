@@ -1,11 +1,12 @@
 """What a run will cost, before it is started. Nothing is trained."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kbench.data import universe
 from kbench.executors.local import one_thread
-from kbench.search import Probe, size_grid
+from kbench.search import Probe
 from kbench.study import Cell, CellRun, Lengths, SeedSearch
 
 PASS_SHARE, FAIL_SHARE, FAIL_SHARE_FUTILITY = 0.25, 1.0, 0.4
@@ -74,8 +75,8 @@ def _futures(run: CellRun) -> list[tuple[Lengths, list[tuple[int, int]]]]:
 
 def _from_any_start(cell: Cell, lengths: Lengths) -> list[tuple[int, int]]:
     top = SeedSearch(cell, lengths, cell.seeds[0], None)
-    starts = size_grid(cell.protocol.search.resolution or 2, top.largest)
-    searches = [top, *(SeedSearch(cell, lengths, cell.seeds[0], size) for size in starts)]
+    starts = (1.3**i for i in range(math.ceil(math.log(max(top.largest, 1), 1.3))))
+    searches = [top, *(SeedSearch(cell, lengths, cell.seeds[0], start) for start in starts)]
     return [way for s in searches for way in s.search.futures(s.largest)]
 
 

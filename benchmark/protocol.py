@@ -1,4 +1,4 @@
-"""Frozen, versioned measurement protocols: every number that can move a result, in one YAML file."""
+"""Frozen, versioned measurement protocols: every number that can move a result, in a YAML file."""
 
 import importlib.resources
 from collections.abc import Mapping
@@ -38,18 +38,25 @@ class Training:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Search:
-    """How N* is looked for.
-
-    `bracket`: sizes on one geometric grid of ratio `resolution`, bracketed seed by seed.
-    `paper`: down from n_max by `multiplier`, then bisection, at most `max_sizes` sizes.
-    """
+class BracketRule:
+    """Look for N* on one geometric grid of ratio `resolution` up to `n_max`, seed by seed."""
 
     strategy: str
     n_max: int
-    resolution: float | None = None
-    multiplier: int | None = None
-    max_sizes: int | None = None
+    resolution: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PaperRule:
+    """Go down from `n_max` by `multiplier`, then bisect: at most `max_sizes` sizes in all."""
+
+    strategy: str
+    n_max: int
+    multiplier: int
+    max_sizes: int
+
+
+_RULES: dict[str, type] = {"bracket": BracketRule, "paper": PaperRule}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +84,7 @@ class Protocol:
     """In the order they are tried."""
     seeds: Seeds
     training: Training
-    search: Search
+    search: BracketRule | PaperRule
 
     @property
     def id(self) -> str:
@@ -124,7 +131,10 @@ def from_dict(content: Any, where: str) -> Protocol:
     if training.get("futility") is not None:
         training["futility"] = _build(Futility, training["futility"], f"{where}: futility")
     top["training"] = _build(Training, training, f"{where}: training")
-    top["search"] = _build(Search, top.get("search"), f"{where}: search")
+    search = _mapping(top.get("search"), f"{where}: search")
+    if (strategy := search.get("strategy")) not in _RULES:
+        raise unknown(f"search strategy in protocol {where}:", str(strategy), _RULES)
+    top["search"] = _build(_RULES[strategy], search, f"{where}: search")
     top["seeds"] = _build(Seeds, top.get("seeds"), f"{where}: seeds")
     rates = top.get("learning_rates")
     if (
@@ -162,18 +172,11 @@ def _check(protocol: Protocol, where: str) -> None:
             min(protocol.seeds.count, protocol.seeds.step) >= 1 and protocol.seeds.first >= 0
         ),
         "search: n_max must be at least 1": search.n_max >= 1,
-        "search: strategy bracket needs a resolution above 1, and no other field": (
-            search.strategy != "bracket"
-            or ((search.resolution or 0) > 1 and search.multiplier is search.max_sizes is None)
+        "search: resolution must be above 1": (
+            not isinstance(search, BracketRule) or search.resolution > 1
         ),
-        "search: strategy paper needs multiplier and max_sizes above 1, and no other field": (
-            search.strategy != "paper"
-            or (
-                min(search.multiplier or 0, search.max_sizes or 0) > 1 and search.resolution is None
-            )
-        ),
-        f"search: strategy must be bracket or paper, got {search.strategy!r}": (
-            search.strategy in {"bracket", "paper"}
+        "search: multiplier and max_sizes must be above 1": (
+            not isinstance(search, PaperRule) or min(search.multiplier, search.max_sizes) > 1
         ),
     }
     for message, holds in wanted.items():
@@ -187,10 +190,7 @@ def _mapping(value: Any, where: str) -> Mapping[str, Any]:
     return value
 
 
-_TYPES = {"int": int, "float": float, "str": str}
-
-
-def _is(value: Any, kind: type) -> bool:
+def _is(value: Any, kind: Any) -> bool:
     """Is this YAML scalar of that kind? A whole number is a float too; true and false are none."""
     return not isinstance(value, bool) and isinstance(
         value, (int, float) if kind is float else kind
@@ -200,7 +200,7 @@ def _is(value: Any, kind: type) -> bool:
 def _build(cls: type[T], content: Any, where: str) -> T:
     """A frozen dataclass from YAML: every field there, none unknown, numbers where numbers go."""
     values = _mapping(content, where)
-    known = {field.name: field for field in fields(cls)}  # type: ignore[arg-type]
+    known: dict[str, Any] = {field.name: field for field in fields(cls)}  # type: ignore[arg-type]
     for key in values:
         if key not in known:
             raise unknown(f"field in protocol {where}:", str(key), known)
@@ -210,10 +210,9 @@ def _build(cls: type[T], content: Any, where: str) -> T:
         missing = str(error).partition("missing ")[2]
         raise KbenchError(f"protocol {where}: missing {missing}") from None
     for name, field in known.items():
-        kind = field.type if isinstance(field.type, type) else None
-        if kind in _TYPES.values() and not _is(getattr(built, name), kind):
+        if field.type in (int, float, str) and not _is(getattr(built, name), field.type):
             raise KbenchError(
-                f"protocol {where}: {name} must be of type {kind.__name__}, "
+                f"protocol {where}: {name} must be of type {field.type.__name__}, "
                 f"got {getattr(built, name)!r}"
             )
     return built

@@ -8,7 +8,10 @@ its conclusion depends on what the outcomes are and never on the order in which 
 import math
 from collections.abc import Collection, Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
+
+from kbench.protocol import BracketRule, PaperRule
 
 Path = Generator[int, bool, "Bracket"]
 
@@ -16,7 +19,8 @@ Path = Generator[int, bool, "Bracket"]
 class PathOver(Protocol):
     """Makes the path that avoids `broken`, the sizes whose runs broke down."""
 
-    def __call__(self, *, broken: Collection[int]) -> Path: ...
+    def __call__(self, *, broken: Collection[int]) -> Path:
+        """A path not begun yet."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,9 +63,9 @@ def size_grid(resolution: float, largest: int) -> tuple[int, ...]:
 def bracket_path(
     grid: Sequence[int], guess: float | None = None, broken: Collection[int] = ()
 ) -> Path:
-    """Two neighbours on the grid, the smaller failing and the larger passing, looked for from guess.
+    """Two neighbours on the grid, the smaller failing, the larger passing, looked for from a guess.
 
-    It starts at the smallest size that is not below the guess (without one, at the largest size),
+    It starts at the smallest size above the guess (without one, at the largest size of all),
     moves away in doubling strides until the verdict changes, and closes in from the passing side,
     since a pass costs a few hundred steps and a failure the whole budget. A bracket found from
     below is audited by one size two further up; a failure there is a monotonicity violation and
@@ -72,7 +76,7 @@ def bracket_path(
     tried = set()
     probe = len(sizes) - 1
     if guess is not None:
-        probe = next((i for i, size in enumerate(sizes) if size >= guess), probe)
+        probe = next((i for i, size in enumerate(sizes) if size > guess), probe)
     stride = 1
     while high - low > 1:
         tried.add(probe)
@@ -111,6 +115,13 @@ def paper_path(n_max: int, multiplier: int, max_sizes: int, broken: Collection[i
         if high - low == 1:
             break
     return _bracket(low or None, high if high <= n_max else None)
+
+
+def path_for(rule: BracketRule | PaperRule, largest: int, guess: float | None) -> PathOver:
+    """The path that a protocol's rule asks for, over sizes up to `largest` (0: none at all)."""
+    if isinstance(rule, PaperRule):
+        return partial(paper_path, largest, rule.multiplier, rule.max_sizes)
+    return partial(bracket_path, size_grid(rule.resolution, largest), guess)
 
 
 def _bracket(low: int | None, high: int | None) -> Bracket:

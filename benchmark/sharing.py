@@ -102,13 +102,13 @@ def sharing_per_seed(
 
 
 def _blur(bracket: Bracket) -> float:
-    """Standard deviation of log N* if it lies anywhere in its bracket (uniform on the log scale)."""
+    """Standard deviation of log N*, uniform over its bracket."""
     assert bracket.high is not None
     return math.log(bracket.high / bracket.floor) / math.sqrt(12)
 
 
 def verdict(best: Interval, per_seed: PerSeed) -> str:
-    """`sharing`, `interference`, `isolated` or `not-identified`; from an interval, never a point."""
+    """`sharing`, `interference`, `isolated` or `not-identified`; by an interval, never a point."""
     interval = best
     if per_seed.low is not None:
         interval = Interval(low=per_seed.low, high=per_seed.high)

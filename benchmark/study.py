@@ -9,7 +9,6 @@ import dataclasses
 import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from kbench import protocol as protocols
@@ -17,7 +16,7 @@ from kbench.data import Source, universe
 from kbench.executors import Executor
 from kbench.protocol import Protocol
 from kbench.registry import models, tasks
-from kbench.search import Bracket, Probe, Search, bracket_path, paper_path, size_grid
+from kbench.search import Bracket, Probe, Search, path_for
 from kbench.store import Store
 from kbench.trial import Trial, TrialResult
 
@@ -92,14 +91,11 @@ class SeedSearch:
         available = sum(source.training_capacity(seed).values())
         # Without a validation sample (a universe of four) there is nothing to decide by.
         measurable = len(source.validation_lengths(seed)) > 0
-        self.largest = largest = min(available, rule.n_max) if measurable else 0
+        largest = min(available, rule.n_max) if measurable else 0
         self._universe = universe(source.task, lengths[0]) if len(lengths) == 1 else None
         self._has_all = available <= rule.n_max
-        if rule.strategy == "paper":
-            path_over = partial(paper_path, largest, rule.multiplier, rule.max_sizes)
-        else:
-            path_over = partial(bracket_path, size_grid(rule.resolution, largest), guess)
-        self.search = Search(cell.protocol.learning_rates, path_over)
+        self.largest = largest
+        self.search = Search(cell.protocol.learning_rates, path_for(rule, largest, guess))
         self.errors: list[str] = []
 
     def bracket(self) -> Bracket:
@@ -144,20 +140,17 @@ class CellRun:
         for lengths, seed in self._keys:
             if (lengths, seed) in self.searches:
                 continue
-            guess = None
-            if seed != first or (len(lengths) == 1 and lengths[0] > self.cell.lengths[0]):
-                if seed != first:
-                    before, factor = (lengths, first), self.cell.protocol.search.resolution or 1
-                else:
-                    shorter = self.cell.lengths[self.cell.lengths.index(lengths[0]) - 1]
-                    before, factor = ((shorter,), first), 2
-                if before not in self.searches:
-                    continue
-                bracket = self.searches[before].search.bracket
-                if bracket is None:
-                    continue
-                guess = bracket.high * factor if bracket.high else None
-            self.searches[lengths, seed] = SeedSearch(self.cell, lengths, seed, guess)
+            if seed != first:
+                before, growth = (lengths, first), 1.0
+            elif len(lengths) == 1 and lengths[0] > self.cell.lengths[0]:
+                shorter = self.cell.lengths[self.cell.lengths.index(lengths[0]) - 1]
+                before, growth = ((shorter,), first), 1.5
+            else:
+                self.searches[lengths, seed] = SeedSearch(self.cell, lengths, seed, None)
+                continue
+            if before in self.searches and (found := self.searches[before].search.bracket):
+                guess = found.high * growth if found.high else None
+                self.searches[lengths, seed] = SeedSearch(self.cell, lengths, seed, guess)
 
     def wanted(self) -> list[Trial]:
         """The next trial of every search that is open, most urgent first."""

@@ -3,7 +3,7 @@
 import math
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,7 +61,7 @@ class Member:
         self.batch_size = min(trial.training.batch_size, trial.n_samples)
         self.interval = validation_interval(len(self.validation_tokens), self.batch_size)
         self._rng = generator(trial.seed, "batches")
-        self._epoch = iter(())
+        self._epoch: Iterator[Tensor] = iter(())
         self.steps = 0
         self.best_loss, self.best_step = math.inf, 0
         self._mark_loss, self._mark_step = math.inf, 0

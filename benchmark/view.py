@@ -12,7 +12,7 @@ from kbench.study import Progress as CellProgress
 
 
 class View:
-    """One bar per cell on a terminal, one line per ten seconds elsewhere; a line per finished row."""
+    """A bar per cell on a terminal, a line per ten seconds elsewhere; a line per finished row."""
 
     def __init__(self, driver: Driver, progress_to: Console, rows_to: Console) -> None:
         self._driver, self._console, self._rows = driver, progress_to, rows_to

@@ -1,0 +1,1 @@
+"""κ leaderboards: one JSON entry per model, task, supervision and protocol."""

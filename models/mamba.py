@@ -92,14 +92,16 @@ class Mixer(nn.Module):
     def forward(self, x_BTD: Tensor) -> Tensor:
         """y = out_proj(scan(SiLU(conv(x))) · SiLU(z))."""
         x_TBE, z_TBE = self.in_proj(x_BTD.transpose(0, 1)).chunk(2, dim=-1)
-        taps_EW = self.conv1d.weight.squeeze(1)
+        taps_EW, bias_E = self.conv1d.weight.squeeze(1), self.conv1d.bias
+        assert bias_E is not None
         width = taps_EW.shape[1]
         padded = F.pad(x_TBE, (0, 0, 0, 0, width - 1, 0))
         # A depthwise convolution of width four is four products; conv1d is far slower on short T.
-        x_TBE = self.conv1d.bias + sum(
-            padded[k : k + x_TBE.shape[0]] * taps_EW[:, k] for k in range(width)
+        conv_TBE = sum(
+            (padded[k : k + len(x_TBE)] * taps_EW[:, k] for k in range(width)),
+            start=bias_E,
         )
-        x_TBE = F.silu(x_TBE)
+        x_TBE = F.silu(conv_TBE)
         state = self.A_log.shape[1]
         dt, B, C = self.x_proj(x_TBE).split([self.dt_proj.in_features, state, state], dim=-1)
         delta_TBE = F.softplus(self.dt_proj(dt))

@@ -1,0 +1,1 @@
+"""The packaged protocols, one YAML file each."""
