@@ -15,7 +15,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Futility:
-    """End a run whose best validation loss gained less than `gain` over `patience` steps."""
+    """End a run that fits its training set but no longer gets better at validation.
+
+    It ends when, over `patience` steps, its mean training loss stayed below eps and its best
+    validation loss did not fall by the share `gain`.
+    """
 
     gain: float
     patience: int

@@ -65,10 +65,10 @@ def sharing_per_seed(
 ) -> PerSeed:
     """κ from each seed's own brackets: lengths[n][seed] and joint[seed].
 
-    N* is taken at the geometric middle of its bracket. The interval is Student's t on log κ_s; its
-    standard error is never taken below what the width of the brackets leaves open, so that seeds
-    that agree by chance of the grid do not make κ look exact. With any seed unbounded there is no
-    estimate, with a single seed no interval.
+    N* is taken at the geometric middle of its bracket. The interval is Student's t on log κ_s, but
+    never narrower than the brackets leave κ open for a single seed: seeds that all fall into the
+    same brackets share their rounding, and do not make κ exact. With any seed unbounded there is
+    no estimate, with a single seed no interval. Coverage: `tests/coverage_per_seed.py`.
     """
     seeds = len(joint)
     columns = [[row[s] for row in lengths] for s in range(seeds)]
@@ -89,10 +89,12 @@ def sharing_per_seed(
     if seeds == 1:
         return PerSeed(estimate=math.exp(mean), low=None, high=None, seeds=1)
     spread = math.sqrt(math.fsum((x - mean) ** 2 for x in logs) / (seeds - 1))
-    error = max(spread / math.sqrt(seeds), math.fsum(blurs) / seeds)
     from scipy.special import stdtrit  # a tenth of a second that `kbench --help` need not wait
 
-    reach = float(stdtrit(seeds - 1, 0.5 + confidence / 2)) * error
+    reach = max(
+        float(stdtrit(seeds - 1, 0.5 + confidence / 2)) * spread / math.sqrt(seeds),
+        confidence * math.sqrt(3) * math.fsum(blurs) / seeds,  # of a uniform error
+    )
     return PerSeed(
         estimate=math.exp(mean),
         low=math.exp(mean - reach),

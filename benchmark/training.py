@@ -20,8 +20,6 @@ from kbench.trial import Trial, TrialResult
 VALIDATION_CHUNK = 512
 """Samples per forward pass of a validation: large enough for speed, small enough for memory."""
 
-OnValidation = Callable[[Trial, int, float], None]
-
 
 def source_of(trial: Trial) -> Source:
     """Where the trial's data comes from."""
@@ -65,6 +63,8 @@ class Member:
         self.steps = 0
         self.best_loss, self.best_step = math.inf, 0
         self._mark_loss, self._mark_step = math.inf, 0
+        self._fit_sum, self._fit_steps = torch.zeros(()), 0
+        self.last_validation_loss = self.last_training_loss = math.inf
         self.reason: str | None = None
 
     def _next_batch(self) -> Tensor:
@@ -87,6 +87,8 @@ class Member:
         loss.backward()
         self.optimizer.step()
         self.steps += 1
+        self._fit_sum += loss.detach()
+        self._fit_steps += 1
 
     @torch.no_grad()
     def validation_loss(self) -> float:
@@ -105,14 +107,17 @@ class Member:
             ).item()
         return total / self.n_targets
 
-    def validate(self) -> float:
+    def validate(self) -> None:
         """Measure the validation loss and decide whether the run ends here."""
-        loss, training = self.validation_loss(), self.trial.training
+        self.last_validation_loss = loss = self.validation_loss()
+        self.last_training_loss = fit = self._fit_sum.item() / self._fit_steps
+        self._fit_sum, self._fit_steps = torch.zeros(()), 0
+        training, futility = self.trial.training, self.trial.training.futility
         if loss < self.best_loss:
             self.best_loss, self.best_step = loss, self.steps
-        futility = training.futility
-        if futility and loss < self._mark_loss * (1 - futility.gain):
-            self._mark_loss, self._mark_step = loss, self.steps
+        # While the training set is not fitted either, a plateau is no sign of failure.
+        if futility and (loss < self._mark_loss * (1 - futility.gain) or fit >= training.eps):
+            self._mark_loss, self._mark_step = min(loss, self._mark_loss), self.steps
         if loss < training.eps:
             self.reason = "success"
         elif not math.isfinite(loss):
@@ -122,7 +127,6 @@ class Member:
             self.reason = "budget"
         elif futility and self.steps - self._mark_step >= futility.patience:
             self.reason = "futility"
-        return loss
 
     def due(self) -> bool:
         """Is a validation due at this step?"""
@@ -130,7 +134,7 @@ class Member:
 
 
 def train(
-    cohort: Sequence[Trial], on_validation: OnValidation = lambda trial, step, loss: None
+    cohort: Sequence[Trial], on_validation: Callable[[Member], None] = lambda member: None
 ) -> list[TrialResult]:
     """Train every trial of a cohort to its first success or its end, in the order given.
 
@@ -147,7 +151,8 @@ def train(
             member.step()
         for i, member in active:
             if member.due():
-                on_validation(member.trial, member.steps, member.validate())
+                member.validate()
+                on_validation(member)
                 seconds[i] = time.perf_counter() - start
         active = [(i, member) for i, member in active if member.reason is None]
     return [

@@ -115,7 +115,7 @@ class Mixer(nn.Module):
     "mamba",
     version=1,
     presets={
-        "quick": {"width": 64, "layers": 1},
+        "quick": {"width": 32, "layers": 2},
         "cpu": {"width": 64, "layers": 2},
         "paper": {"width": 256, "layers": 2},
     },

@@ -35,9 +35,9 @@ def one_thread() -> Iterator[None]:
 
 def run_trial(trial: Trial, stopping: Callable[[], bool] = lambda: False) -> TrialResult:
     """Train one trial on one thread."""
-    from kbench.training import train
+    from kbench.training import Member, train
 
-    def check(trial: Trial, step: int, loss: float) -> None:
+    def check(member: Member) -> None:
         if stopping():
             raise Cancelled
 

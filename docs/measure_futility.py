@@ -1,0 +1,142 @@
+"""What the futility stop costs and saves: full-budget runs around thresholds, then the rule.
+
+    python docs/measure_futility.py run quick curves.jsonl      (resumes; two workers)
+    python docs/measure_futility.py report quick curves.jsonl
+
+`run` trains every cell below to its full budget without a futility stop and records the curves of
+training and validation loss. `report` applies stopping rules to those curves and counts the
+successes that each would have lost, and the steps that it would have used.
+"""
+
+import collections
+import dataclasses
+import json
+import math
+import multiprocessing
+import sys
+from pathlib import Path
+
+from kbench import protocol as protocols
+from kbench.search import Probe
+from kbench.study import Cell
+
+ALL = tuple(range(2, 8))
+"""modadd, m = 3: (model, supervision, lengths, sizes N), around and below the thresholds."""
+CELLS = [
+    ("lstm", "aligned", (5,), (15, 20, 27)),
+    ("lstm", "aligned", (7,), (15, 20, 27, 36)),
+    ("lstm", "aligned", ALL, (49, 66)),
+    ("lstm", "outcome", (5,), (120, 195)),
+    ("lstm", "outcome", (6,), (430, 584)),
+    ("lstm", "outcome", (7,), (785, 1060, 1750)),
+    ("lstm", "outcome", ALL, (1060, 1431, 1932)),
+    ("lstm", "cot", (4,), (65,)),
+    ("lstm", "cot", (6,), (584,)),
+    ("lstm", "cot", ALL, (2600,)),
+    ("transformer", "cot", (5,), (49, 66, 89)),
+    ("transformer", "cot", (6,), (66, 89, 120)),
+    ("transformer", "cot", (7,), (89, 120, 162)),
+    ("transformer", "cot", ALL, (785, 1431, 2600)),
+    ("transformer", "aligned", (5,), (120, 195)),
+    ("transformer", "aligned", (6,), (430, 584)),
+    ("transformer", "aligned", (7,), (785, 1750)),
+    ("transformer", "aligned", ALL, (2600,)),
+    ("transformer", "outcome", (4,), (65,)),
+    ("transformer", "outcome", (6,), (584,)),
+    ("transformer", "outcome", ALL, (2600,)),
+    ("mamba", "cot", (5,), (89, 120)),
+    ("mamba", "cot", (6,), (89, 120)),
+    ("mamba", "cot", (7,), (162, 220, 300)),
+    ("mamba", "cot", ALL, (1060, 2600)),
+    ("mamba", "aligned", (5,), (195,)),
+    ("mamba", "aligned", (6,), (584,)),
+    ("mamba", "aligned", (7,), (1750,)),
+    ("mamba", "aligned", ALL, (2600,)),
+    ("mamba", "outcome", (4,), (65,)),
+    ("mamba", "outcome", (6,), (584,)),
+    ("mamba", "outcome", ALL, (2600,)),
+]
+RULES = [(0.1, 100), (0.1, 200), (0.1, 300), (0.05, 200), (0.05, 300), (0.02, 300)]
+
+
+def jobs(protocol, seeds=2):
+    for model, supervision, lengths, sizes in CELLS:
+        cell = Cell(
+            model=model,
+            task="modadd",
+            task_params={"m": 3},
+            supervision=supervision,
+            protocol=dataclasses.replace(
+                protocol, training=dataclasses.replace(protocol.training, futility=None)
+            ),
+            lengths=ALL,
+            seeds=protocol.seeds.values(seeds),
+        )
+        for seed in cell.seeds:
+            for size in sizes:
+                for rate in protocol.learning_rates:
+                    yield cell.trial(lengths, seed, Probe(n_samples=size, learning_rate=rate))
+
+
+def curve(trial):
+    """(step, validation loss, training loss) at every validation."""
+    from kbench.executors.local import one_thread
+    from kbench.training import train
+
+    points = []
+    with one_thread():
+        train(
+            [trial],
+            lambda m: points.append((m.steps, m.last_validation_loss, m.last_training_loss)),
+        )
+    return {"key": trial.key(), "spec": trial.spec(), "curve": points}
+
+
+def run(protocol, path):
+    done = {json.loads(line)["key"] for line in path.open()} if path.exists() else set()
+    todo = [trial for trial in jobs(protocol) if trial.key() not in done]
+    with multiprocessing.get_context("spawn").Pool(2) as pool, path.open("a") as out:
+        for i, row in enumerate(pool.imap_unordered(curve, todo), 1):
+            print(json.dumps(row), file=out, flush=True)
+            print(f"{i} of {len(todo)}", file=sys.stderr)
+
+
+def stopped(points, eps, gain, patience, fitted_only):
+    """(passed, steps used) under a rule."""
+    mark, mark_step = math.inf, 0
+    for step, loss, fit in points:
+        if loss < eps:
+            return True, step
+        if loss < mark * (1 - gain) or (fitted_only and fit >= eps):
+            mark, mark_step = min(mark, loss), step
+        if step - mark_step >= patience:
+            return False, step
+    return False, points[-1][0]
+
+
+def report(protocol, path):
+    rows = [json.loads(line) for line in path.open()]
+    print(f"{len(rows)} runs at full budget ({protocol.training.steps} steps)")
+    print("a run counts as lost when it passes at full budget and the rule ends it first")
+    print(f"{'rule':42} {'cell':20} {'lost of passes':>15} {'steps used':>11}")
+    for fitted_only in (True, False):
+        for gain, patience in RULES:
+            lost, passed, used, full = (collections.Counter() for _ in range(4))
+            for row in rows:
+                eps = protocol.training.eps
+                ok, steps = stopped(row["curve"], eps, gain, patience, fitted_only)
+                would, budget = stopped(row["curve"], eps, 0.0, math.inf, fitted_only)
+                for name in (f"{row['spec']['model']} {row['spec']['supervision']}", "all"):
+                    passed[name] += would
+                    lost[name] += would and not ok
+                    used[name] += steps
+                    full[name] += budget
+            rule = f"gain < {gain:.0%} in {patience} steps" + (", once fitted" * fitted_only)
+            for name in passed:
+                share = used[name] / full[name]
+                print(f"{rule:42} {name:20} {lost[name]:7} of {passed[name]:4} {share:11.0%}")
+
+
+if __name__ == "__main__":
+    action, name, file = sys.argv[1:]
+    {"run": run, "report": report}[action](protocols.load(name), Path(file))
