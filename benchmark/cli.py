@@ -261,38 +261,40 @@ def _cells(
     from kbench.study import Cell
     from kbench.supervision import SUPERVISIONS
 
+    # What costs nothing to check comes first, the models, which import torch, last.
     protocol = protocols.load(protocol_name)
     for supervision in supervisions or ():
         if supervision not in SUPERVISIONS:
             raise unknown("supervision", supervision, SUPERVISIONS)
     if seeds is not None and seeds < 1:
         raise KbenchError(f"--seeds is a number of seeds, at least 1, got {seeds}")
-    model_entries = [models[name] for name in _once(model_names)]
+    span = _lengths(lengths) if lengths else None
     task_entries = [tasks[name] for name in _once(task_names)]
-    for entry in (*model_entries, *task_entries):
-        entry.preset(protocol.presets)
     changes = _settings(settings or (), task_entries)
-    cells = []
+    params, spans = {}, {}
     for task in task_entries:
         preset = dict(task.preset(protocol.presets))
         first, last = preset.pop("lengths")
-        span = _lengths(lengths) if lengths else range(first, last + 1)
-        params = preset | changes[task.name]
-        task.cls(**params)
-        cells += [
-            Cell(
-                model=model.name,
-                task=task.name,
-                task_params=params,
-                supervision=supervision,
-                protocol=protocol,
-                lengths=tuple(span),
-                seeds=protocol.seeds.values(seeds),
-            )
-            for model in model_entries
-            for supervision in _once(supervisions or SUPERVISIONS)
-        ]
-    return cells
+        spans[task.name] = tuple(span or range(first, last + 1))
+        params[task.name] = preset | changes[task.name]
+        task.cls(**params[task.name])
+    model_entries = [models[name] for name in _once(model_names)]
+    for model in model_entries:
+        model.preset(protocol.presets)
+    return [
+        Cell(
+            model=model.name,
+            task=task.name,
+            task_params=params[task.name],
+            supervision=supervision,
+            protocol=protocol,
+            lengths=spans[task.name],
+            seeds=protocol.seeds.values(seeds),
+        )
+        for task in task_entries
+        for model in model_entries
+        for supervision in _once(supervisions or SUPERVISIONS)
+    ]
 
 
 def _once(names: Any) -> list[str]:

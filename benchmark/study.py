@@ -166,7 +166,10 @@ class CellRun:
         self.results[trial.key()] = result
         search = self.searches[trial.lengths, trial.seed]
         if result.outcome == "error":
-            search.errors.append(f"seed {trial.seed}, N = {trial.n_samples}: {result.reason}")
+            search.errors.append(
+                f"lengths {'+'.join(map(str, trial.lengths))}, seed {trial.seed}, "
+                f"N = {trial.n_samples}, learning rate {trial.learning_rate:g}: {result.reason}"
+            )
         probe = Probe(n_samples=trial.n_samples, learning_rate=trial.learning_rate)
         search.search.tell(probe, result.outcome)
         self._open_searches()

@@ -1,0 +1,147 @@
+"""Ratios of times, each pair measured in turns. Nothing is asserted about time.
+
+`pytest tests/benchmarks --benchmark-enable -s` measures and prints; a plain run only shows that
+the benchmarks work.
+"""
+
+import copy
+import time
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from kbench.protocol import Training
+from kbench.registry import models
+from kbench.training import Member, source_of
+from kbench.trial import Trial
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def compare(benchmark):
+    """Seconds of each function: the fastest of many calls, taken in turns so that load is fair."""
+
+    def compare(**functions):
+        rounds, fastest = 2 if benchmark.disabled else 40, {}
+        for function in functions.values():
+            function()
+        for _ in range(rounds):
+            for name, function in functions.items():
+                start = time.perf_counter()
+                function()
+                elapsed = time.perf_counter() - start
+                fastest[name] = min(elapsed, fastest.get(name, elapsed))
+        return SimpleNamespace(**fastest)
+
+    return compare
+
+
+@pytest.fixture
+def report(benchmark, request):
+    """Keep ratios with the benchmark's result, and print them."""
+
+    def report(**ratios):
+        ratios = {name: round(ratio, 4) for name, ratio in ratios.items()}
+        benchmark.extra_info.update(ratios)
+        print(f"\n{request.node.name}: {ratios}")
+
+    return report
+
+
+def a_member(model, length, n_validation=437):
+    """A trial on 1000 samples of one length; modulo 5, so that no universe is too small."""
+    training = Training(
+        eps=1e-9,
+        steps=10**9,
+        batch_size=64,
+        max_validation=n_validation,
+        max_validation_fraction=0.2,
+        futility=None,
+    )
+    trial = Trial(
+        model=model,
+        model_version=models[model].version,
+        size=models[model].preset("quick"),
+        task="modadd",
+        task_version=1,
+        task_params={"m": 5},
+        supervision="aligned",
+        lengths=(length,),
+        n_samples=1000,
+        learning_rate=1e-3,
+        seed=1,
+        protocol="benchmark-1",
+        training=training,
+    )
+    return Member(trial, *source_of(trial).splits(trial.n_samples, trial.seed))
+
+
+def bare_step(model, member):
+    """The shortest training loop in PyTorch, on the member's samples in a fixed order."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    tokens, targets = member.tokens[:64].long(), member.targets[:64].long()
+
+    def step():
+        optimizer.zero_grad()
+        F.cross_entropy(model(tokens).flatten(0, 1), targets.flatten()).backward()
+        optimizer.step()
+
+    return step
+
+
+@pytest.mark.parametrize("n_validation", [437, 2000])
+@pytest.mark.parametrize("length", [7, 14])
+@pytest.mark.parametrize("model", models.names())
+def test_share_of_validation(benchmark, compare, report, model, length, n_validation):
+    """Time for validations by time for the steps between them. Expected: below 0.1."""
+    member = a_member(model, length, n_validation)
+    assert len(member.validation_tokens) == n_validation
+    seconds = compare(step=member.step, validation=member.validation_loss)
+    per_step = seconds.validation / member.interval
+    # Of one sample's forward pass, in units of one sample's training step.
+    forward = (seconds.validation / n_validation) / (seconds.step / member.batch_size)
+    report(share=per_step / seconds.step, forward=forward)
+    benchmark.pedantic(member.validation_loss, rounds=1 if benchmark.disabled else 10)
+
+
+@pytest.mark.parametrize("length", [7, 14])
+@pytest.mark.parametrize("model", models.names())
+def test_step_against_bare_pytorch(benchmark, compare, report, model, length):
+    """Our step by one without our bookkeeping. Expected: near 1."""
+    member = a_member(model, length)
+    seconds = compare(ours=member.step, bare=bare_step(copy.deepcopy(member.model), member))
+    report(ratio=seconds.ours / seconds.bare)
+    benchmark.pedantic(member.step, rounds=1 if benchmark.disabled else 40)
+
+
+class BareLSTM(nn.Module):
+    def __init__(self, vocab_size, width):
+        super().__init__()
+        self.embedding = nn.Embedding(vocab_size, width)
+        self.lstm = nn.LSTM(width, width, batch_first=True)
+        self.head = nn.Linear(width, vocab_size)
+
+    def forward(self, tokens):
+        return self.head(self.lstm(self.embedding(tokens))[0])
+
+
+@pytest.mark.parametrize("length", [7, 14])
+def test_lstm_step_against_torch_lstm(benchmark, compare, report, length):
+    """Our `lstm`, trained by our loop, by torch.nn's in the shortest one. Expected: near 1."""
+    member = a_member("lstm", length)
+    size = member.trial.size
+    assert size["layers"] == 1
+    bare = BareLSTM(member.model.head.out_features, size["width"])
+    seconds = compare(ours=member.step, bare=bare_step(bare, member))
+    report(ratio=seconds.ours / seconds.bare)
+    benchmark.pedantic(member.step, rounds=1 if benchmark.disabled else 40)

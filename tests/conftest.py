@@ -1,0 +1,87 @@
+"""What several test files need."""
+
+from pathlib import Path
+
+import pytest
+
+from kbench import protocol as protocols
+from kbench.study import Cell
+from kbench.trial import TrialResult
+
+TINY_YAML = """
+name: tiny
+version: 1
+presets: quick
+learning_rates: [1.0e-2]
+seeds: {count: 2, first: 1, step: 1}
+training:
+  eps: 1.0e-1
+  steps: 200
+  batch_size: 64
+  max_validation: 100
+  max_validation_fraction: 0.2
+  futility: {gain: 0.1, patience: 40}
+search: {strategy: bracket, resolution: 2.0, n_max: 64}
+"""
+
+
+@pytest.fixture(scope="session")
+def tiny_yaml(tmp_path_factory) -> Path:
+    """A protocol whose cells take seconds."""
+    path = tmp_path_factory.mktemp("protocol") / "tiny.yaml"
+    path.write_text(TINY_YAML)
+    return path
+
+
+@pytest.fixture
+def cell(tiny_yaml) -> Cell:
+    """A real cell that takes seconds."""
+    return Cell(
+        model="lstm",
+        task="modadd",
+        task_params={"m": 2},
+        supervision="aligned",
+        protocol=protocols.load(str(tiny_yaml)),
+        lengths=(3, 4, 5),
+        seeds=(1, 2),
+    )
+
+
+def made_up(outcome: str, **changes) -> TrialResult:
+    """A result that no training produced."""
+    values = {
+        "outcome": outcome,
+        "reason": "made up",
+        "steps": 10,
+        "best_loss": 0.5,
+        "best_step": 10,
+        "histogram": {},
+        "data_sha256": {},
+        "wall_s": 0.0,
+        "environment": {"torch": "2"},
+    }
+    return TrialResult(**(values | changes))
+
+
+class FakeExecutor:
+    """Answers at once by a rule (trial → outcome), in any order, remembering what it ran."""
+
+    def __init__(self, rule, capacity=2, rng=None):
+        self.capacity, self._rule, self._rng = capacity, rule, rng
+        self._waiting, self.ran = [], []
+
+    def submit(self, trial):
+        self._waiting.append(trial)
+        assert len(self._waiting) <= self.capacity
+
+    def finished(self):
+        from kbench.executors import Finished
+
+        if self._rng:
+            self._rng.shuffle(self._waiting)
+        trial = self._waiting.pop(0)
+        self.ran.append(trial)
+        outcome = self._rule(trial)
+        if outcome == "error":
+            return [Finished(trial=trial, result=None, error="it broke")]
+        return [Finished(trial=trial, result=made_up(outcome))]

@@ -1,0 +1,349 @@
+"""Part one holds for every registered model, also a future one. Part two: independent oracles."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mambapy.mamba import Mamba as MambapyStack
+from mambapy.mamba import MambaConfig
+from scipy.stats import kstest
+from torch import nn
+from torch.func import functional_call
+
+from kbench.models.mamba import Mamba, Mixer, SelectiveScan
+from kbench.registry import models
+
+VOCAB, MAX_LEN = 7, 9
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+# Part one: every model in the registry.
+
+
+@pytest.fixture(params=models.names())
+def name(request):
+    return request.param
+
+
+def build(name, *, seed=0, preset="quick", vocab=VOCAB, max_len=MAX_LEN):
+    torch.manual_seed(seed)
+    return models[name].cls(vocab, max_len, **models[name].preset(preset))
+
+
+def draw_tokens(batch, time, vocab=VOCAB, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(vocab, (batch, time), generator=generator)
+
+
+def backward(model, tokens):
+    """Gradients by name, of a loss on the logits at every position."""
+    model.zero_grad()
+    logits = model(tokens)
+    F.cross_entropy(logits.flatten(0, 1), tokens.roll(1, 1).flatten()).backward()
+    return {name: p.grad for name, p in model.named_parameters()}
+
+
+@pytest.mark.parametrize("time", [1, 2, MAX_LEN])
+def test_logits_have_one_row_per_token(name, time):
+    logits = build(name)(draw_tokens(3, time))
+    assert logits.shape == (3, time, VOCAB)
+    assert logits.dtype == torch.float32
+    assert logits.isfinite().all()
+
+
+@pytest.mark.parametrize("t", range(MAX_LEN))
+def test_a_token_changes_its_own_logits_and_none_before(name, t):
+    model, tokens = build(name), draw_tokens(3, MAX_LEN)
+    changed = tokens.clone()
+    changed[:, t] = (tokens[:, t] + 1) % VOCAB
+    with torch.no_grad():
+        before, after = model(tokens), model(changed)
+    assert torch.equal(before[:, :t], after[:, :t])
+    assert (before[:, t] != after[:, t]).any(-1).all()
+
+
+@pytest.mark.parametrize("time", range(1, MAX_LEN))
+def test_padding_on_the_right_never_changes_a_prediction(name, time):
+    model, tokens = build(name), draw_tokens(3, MAX_LEN)
+    with torch.no_grad():
+        torch.testing.assert_close(model(tokens)[:, :time], model(tokens[:, :time]))
+
+
+def test_samples_of_a_batch_do_not_see_each_other(name):
+    model, tokens = build(name), draw_tokens(5, MAX_LEN)
+    with torch.no_grad():
+        torch.testing.assert_close(model(tokens)[2:3], model(tokens[2:3]))
+
+
+def test_gradient_reaches_every_parameter(name):
+    tokens = draw_tokens(32, MAX_LEN)
+    assert set(tokens.unique().tolist()) == set(range(VOCAB))
+    unreached = [
+        parameter
+        for parameter, grad in backward(build(name), tokens).items()
+        if grad is None or not grad.any() or not grad.isfinite().all()
+    ]
+    assert unreached == []
+
+
+def test_construction_is_decided_by_the_seed(name):
+    first, again, other = (build(name, seed=seed).state_dict() for seed in (3, 3, 4))
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert any(not torch.equal(first[key], other[key]) for key in first)
+
+
+def test_forward_and_backward_are_deterministic(name):
+    tokens = draw_tokens(16, MAX_LEN)
+    model, twin = build(name), build(name)
+    assert torch.equal(model(tokens), twin(tokens))
+    first, second = backward(model, tokens), backward(twin, tokens)
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_every_parameter_and_buffer_is_float32(name):
+    model = build(name)
+    kinds = {key: value.dtype for key, value in model.state_dict().items()}
+    assert {key: kind for key, kind in kinds.items() if kind != torch.float32} == {}
+
+
+def test_a_misspelt_size_raises(name):
+    with pytest.raises(TypeError, match="widht"):
+        models[name].cls(VOCAB, MAX_LEN, **models[name].preset("quick"), widht=8)
+
+
+@pytest.mark.parametrize("preset", ["quick", "cpu", "paper"])
+def test_every_preset_builds_and_runs(name, preset):
+    with torch.device("meta"):
+        model = build(name, preset=preset)
+        logits = model(torch.zeros(2, MAX_LEN, dtype=torch.int64))
+    assert logits.shape == (2, MAX_LEN, VOCAB)
+
+
+# Part two: oracles. A reference maps (parameters by name, tokens) to logits.
+
+
+def assert_same(actual, expected, what, tolerance):
+    """Equal but for `tolerance` times the largest entry: small gradients count as much."""
+    scale = expected.abs().max().item()
+    assert scale > 0, f"{what} is zero everywhere: nothing is compared"
+    error = (actual - expected).abs().max().item() / scale
+    assert error < tolerance, f"{what}: off by {error:.1e} of its largest entry"
+
+
+def assert_agrees(model, reference, tokens, tolerance=1e-5):
+    """Logits, and the gradient of every parameter from a random direction of the logits."""
+    copies = {key: p.detach().clone().requires_grad_() for key, p in model.named_parameters()}
+    actual, expected = model(tokens), reference(copies, tokens)
+    assert_same(actual, expected, "logits", tolerance)
+    generator = torch.Generator().manual_seed(5)
+    direction = torch.randn(actual.shape, generator=generator, dtype=actual.dtype)
+    (actual * direction).sum().backward()
+    (expected * direction).sum().backward()
+    for key, parameter in model.named_parameters():
+        # At T = 1 some gradients vanish (h_0 = 0, one softmax weight): here as there.
+        if parameter.grad.any() or copies[key].grad.any():
+            assert_same(parameter.grad, copies[key].grad, f"gradient of {key}", tolerance)
+
+
+def shake(model, seed=2):
+    """Move every parameter off its initial value, so that no one, zero or symmetry hides a bug."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for p in model.parameters():
+            p += 0.1 * torch.randn(p.shape, generator=generator)
+    return model
+
+
+def under(prefix, parameters):
+    """The parameters below a prefix, without it."""
+    return {k.removeprefix(prefix): p for k, p in parameters.items() if k.startswith(prefix)}
+
+
+SHAPES = [(3, 1), (2, 2), (4, 9), (2, 37)]  # batch, time
+
+
+NAMES_LSTM = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+
+def naive_lstm(p, tokens):
+    """The equations, one position and one gate at a time."""
+    h_seq = list(p["embedding.weight"][tokens].unbind(1))
+    layer = 0
+    while f"recurrence.weight_ih_l{layer}" in p:
+        W, U, b, d = (p[f"recurrence.{k}_l{layer}"] for k in NAMES_LSTM)
+        h = c = torch.zeros_like(h_seq[0])
+        for t, x in enumerate(h_seq):
+            i, f, g, o = (
+                x @ W_k.T + b_k + h @ U_k.T + d_k
+                for W_k, U_k, b_k, d_k in zip(*(z.chunk(4) for z in (W, U, b, d)), strict=True)
+            )
+            c = c / (1 + torch.exp(-f)) + torch.tanh(g) / (1 + torch.exp(-i))
+            h = torch.tanh(c) / (1 + torch.exp(-o))
+            h_seq[t] = h
+        layer += 1
+    return torch.stack([h @ p["head.weight"].T + p["head.bias"] for h in h_seq], dim=1)
+
+
+def torch_lstm(p, tokens):
+    """torch.nn.LSTM, time first."""
+    recurrence = under("recurrence.", p)
+    width = p["embedding.weight"].shape[1]
+    lstm = nn.LSTM(width, width, num_layers=len(recurrence) // len(NAMES_LSTM))
+    h, _ = functional_call(lstm, recurrence, F.embedding(tokens.T, p["embedding.weight"]))
+    return F.linear(h.transpose(0, 1), p["head.weight"], p["head.bias"])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("reference", [naive_lstm, torch_lstm])
+def test_lstm(reference, layers, shape):
+    torch.manual_seed(0)
+    model = shake(models["lstm"].cls(VOCAB, shape[1], width=12, layers=layers))
+    assert_agrees(model, reference, draw_tokens(*shape))
+
+
+def attention_reference(heads):
+    """GPT-2 from torch's fused functions."""
+
+    def reference(p, tokens):
+        def norm(x, at):
+            return F.layer_norm(x, x.shape[-1:], p[f"{at}.weight"], p[f"{at}.bias"])
+
+        def linear(x, at):
+            return F.linear(x, p[f"{at}.weight"], p[f"{at}.bias"])
+
+        x = p["embedding.weight"][tokens] + p["positions.weight"][: tokens.shape[1]]
+        block = 0
+        while f"blocks.{block}.attention.qkv.weight" in p:
+            at = f"blocks.{block}"
+            qkv = linear(norm(x, f"{at}.norm_attention"), f"{at}.attention.qkv")
+            q, k, v = (z.unflatten(-1, (heads, -1)).transpose(1, 2) for z in qkv.chunk(3, dim=-1))
+            mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+            x = x + linear(mixed.transpose(1, 2).flatten(2), f"{at}.attention.out")
+            hidden = linear(norm(x, f"{at}.norm_mlp"), f"{at}.mlp.0")
+            x = x + linear(F.gelu(hidden, approximate="tanh"), f"{at}.mlp.2")
+            block += 1
+        return F.linear(norm(x, "norm"), p["head.weight"])
+
+    return reference
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("layers", "heads"), [(1, 1), (1, 4), (3, 2)])
+def test_transformer(layers, heads, shape):
+    torch.manual_seed(0)
+    model = models["transformer"].cls(VOCAB, 40, width=16, layers=layers, heads=heads)
+    assert_agrees(shake(model), attention_reference(heads), draw_tokens(*shape))
+
+
+def test_transformer_starts_as_gpt2():
+    layers = 3
+    torch.manual_seed(0)
+    model = models["transformer"].cls(200, 100, width=128, layers=layers, heads=4)
+    for name, p in model.named_parameters():
+        values = p.detach().flatten()
+        if name.endswith("bias"):
+            assert not values.any(), name
+        elif "norm" in name:
+            assert (values == 1).all(), name
+        else:
+            residual = name.endswith(("attention.out.weight", "mlp.2.weight"))
+            std = 0.02 / math.sqrt(2 * layers) if residual else 0.02
+            assert values.std().item() == pytest.approx(std, rel=0.03), name
+            assert kstest(values.numpy(), "norm", (0, std)).pvalue > 1e-3, name
+
+
+def mambapy_reference(p, tokens):
+    """Embedding, mambapy's stack of residual blocks, RMSNorm, linear read-out."""
+    layers = len(under("norms.", p))
+    config = MambaConfig(d_model=p["norm.weight"].shape[0], n_layers=layers, pscan=False)
+    stack = {
+        f"layers.{i}.{part}.{key}": value
+        for i in range(layers)
+        for part, ours in (("mixer", f"mixers.{i}."), ("norm", f"norms.{i}."))
+        for key, value in under(ours, p).items()
+    }
+    x = functional_call(MambapyStack(config), stack, p["embedding.weight"][tokens], strict=True)
+    x = x / torch.sqrt(x.square().mean(-1, keepdim=True) + config.rms_norm_eps)
+    return F.linear(x * p["norm.weight"], p["head.weight"])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("width", "layers"), [(16, 1), (20, 2), (64, 3)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-6)])
+def test_mamba_is_mambapy(width, layers, shape, dtype, tolerance):
+    torch.manual_seed(0)
+    model = shake(Mamba(VOCAB, shape[1], width=width, layers=layers)).to(dtype)
+    with torch.no_grad():
+        model.embedding.weight *= 0.01  # mean squares near 1e-4: the norms' epsilon shows
+    assert_agrees(model, mambapy_reference, draw_tokens(*shape), tolerance)
+
+
+def naive_scan(delta_TBE, x_TBE, A_SE, B_TSB, C_TSB):
+    """The recurrence, left to autograd."""
+    h_SBE = torch.zeros(len(A_SE), *x_TBE.shape[1:], dtype=x_TBE.dtype)
+    y = []
+    for delta, x, B, C in zip(delta_TBE, x_TBE, B_TSB, C_TSB, strict=True):
+        h_SBE = torch.exp(torch.einsum("be,se->sbe", delta, A_SE)) * h_SBE
+        h_SBE = h_SBE + torch.einsum("be,be,sb->sbe", delta, x, B)
+        y.append(torch.einsum("sbe,sb->be", h_SBE, C))
+    return torch.stack(y)
+
+
+def scan_inputs(T, B, E, S):
+    """delta_TBE > 0, x_TBE, A_SE < 0, B_TSB, C_TSB."""
+    generator = torch.Generator().manual_seed(4)
+    delta, x, A, B_TSB, C_TSB = (
+        torch.randn(shape, generator=generator, dtype=torch.float64)
+        for shape in [(T, B, E), (T, B, E), (S, E), (T, S, B), (T, S, B)]
+    )
+    return [z.requires_grad_() for z in (F.softplus(delta), x, -A.abs(), B_TSB, C_TSB)]
+
+
+@pytest.mark.parametrize("sizes", [(1, 1, 1, 1), (1, 3, 4, 2), (5, 2, 3, 4), (37, 2, 8, 16)])
+def test_scan_is_the_naive_recurrence(sizes):
+    inputs = scan_inputs(*sizes)
+    y, expected = SelectiveScan.apply(*inputs)[0], naive_scan(*inputs)
+    torch.testing.assert_close(y, expected)
+    direction = torch.randn_like(y)
+    torch.testing.assert_close(
+        torch.autograd.grad(y, inputs, direction),
+        torch.autograd.grad(expected, inputs, direction, materialize_grads=True),
+    )
+
+
+@pytest.mark.parametrize("sizes", [(1, 2, 2, 2), (4, 2, 3, 2)])
+def test_scan_passes_gradcheck(sizes):
+    inputs = scan_inputs(*sizes)
+    assert torch.autograd.gradcheck(lambda *z: SelectiveScan.apply(*z)[0], inputs)
+
+
+@pytest.mark.parametrize(("width", "rank"), [(1, 1), (16, 1), (17, 2), (100, 7)])
+def test_mamba_sizes(width, rank):
+    mixer = Mixer(width)
+    inner = 2 * width
+    assert mixer.in_proj.weight.shape == (2 * inner, width)
+    assert mixer.conv1d.weight.shape == (inner, 1, 4)
+    assert mixer.x_proj.weight.shape == (rank + 2 * 16, inner)
+    assert mixer.dt_proj.weight.shape == (inner, rank)
+    assert mixer.out_proj.weight.shape == (width, inner)
+    A = -torch.exp(mixer.A_log.detach())
+    torch.testing.assert_close(A, -torch.arange(1.0, 17).expand(inner, 16))
+    assert torch.equal(mixer.D.detach(), torch.ones(inner))
+
+
+def test_mamba_steps_start_log_uniform():
+    torch.manual_seed(0)
+    dt = F.softplus(Mixer(1024).dt_proj.bias.detach().double())
+    assert dt.min() > 0.999e-3
+    assert dt.max() < 0.1001
+    # In units of the logarithm's range: uniform on [0, 1].
+    assert kstest((dt.log10() + 3).numpy() / 2, "uniform").pvalue > 1e-3

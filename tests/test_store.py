@@ -1,0 +1,147 @@
+"""The trial store: nothing is lost, nothing changes, several processes may write."""
+
+import dataclasses
+import multiprocessing
+import sqlite3
+
+import pytest
+from conftest import made_up
+
+from kbench import store as stores
+from kbench.errors import KbenchError
+from kbench.search import Probe
+from kbench.store import Store, StoreFullError
+
+
+def trial_of(cell, n_samples=8):
+    return cell.trial((3,), 1, Probe(n_samples=n_samples, learning_rate=0.01))
+
+
+def test_what_is_put_comes_back_equal_after_reopening(tmp_path, cell):
+    trial, result = trial_of(cell), made_up("passed", histogram={"3": 8}, best_loss=None)
+    with Store(tmp_path) as store:
+        assert store.get(trial.key()) is None
+        store.put(trial, result)
+    with Store(tmp_path) as store:
+        assert store.get(trial.key()) == result
+        assert store.get(trial_of(cell, 9).key()) is None
+
+
+def test_rows_are_never_changed(tmp_path, cell):
+    with Store(tmp_path) as store:
+        store.put(trial_of(cell), made_up("passed"))
+        store.put(trial_of(cell), made_up("failed"))
+        assert store.get(trial_of(cell).key()).outcome == "passed"
+        assert len(store) == 1
+
+
+def test_an_error_is_not_kept_so_that_the_next_run_tries_again(tmp_path, cell):
+    with Store(tmp_path) as store:
+        store.put(trial_of(cell), made_up("error"))
+        assert store.get(trial_of(cell).key()) is None
+
+
+def test_cells_come_back_as_they_were_asked_for(tmp_path, cell):
+    other = dataclasses.replace(cell, supervision="cot")
+    with Store(tmp_path) as store:
+        for c in (cell, other, cell):
+            store.add_cell(c.spec())
+        assert {c["supervision"]: type(cell).from_spec(c) for c in store.cells()} == {
+            "aligned": cell,
+            "cot": other,
+        }
+
+
+def test_every_part_of_a_trial_is_part_of_its_key(cell):
+    trial = trial_of(cell)
+    training = dataclasses.replace(trial.training, eps=0.02)
+    changes = {
+        "model": "mamba",
+        "model_version": 2,
+        "size": {"width": 65, "layers": 1},
+        "task": "other",
+        "task_version": 2,
+        "task_params": {"m": 3},
+        "supervision": "cot",
+        "lengths": (3, 4),
+        "n_samples": 9,
+        "learning_rate": 0.011,
+        "seed": 2,
+        "protocol": "tiny-2",
+        "training": training,
+    }
+    assert set(changes) == {field.name for field in dataclasses.fields(trial)}
+    keys = {dataclasses.replace(trial, **{name: value}).key() for name, value in changes.items()}
+    assert len(keys) == len(changes)
+    assert trial.key() not in keys
+    assert dataclasses.replace(trial).key() == trial.key()
+
+
+def test_a_result_digest_leaves_out_only_time_and_place():
+    base = made_up("passed").digest("key")
+    assert made_up("passed", wall_s=9.0, environment={}).digest("key") == base
+    changes = {"steps": 11, "best_loss": 0.4, "best_step": 9, "reason": "x", "histogram": {"2": 1},
+               "data_sha256": {"train": "0"}}  # fmt: skip
+    for name, value in changes.items():
+        assert made_up("passed", **{name: value}).digest("key") != base
+    assert made_up("failed").digest("key") != base
+    assert made_up("passed").digest("other key") != base
+
+
+def write_many(directory, cell, sizes):
+    with Store(directory) as store:
+        for n_samples in sizes:
+            store.put(trial_of(cell, n_samples), made_up("passed", steps=n_samples))
+
+
+def test_two_processes_may_write_at_once(tmp_path, cell):
+    context = multiprocessing.get_context("spawn")
+    writers = [
+        context.Process(target=write_many, args=(tmp_path, cell, range(start, 150)))
+        for start in (1, 50)
+    ]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+        assert writer.exitcode == 0
+    with Store(tmp_path) as store:
+        assert len(store) == 149
+        assert store.get(trial_of(cell, 120).key()).steps == 120
+
+
+def test_a_full_disk_is_one_clear_error_and_keeps_what_was_stored(tmp_path, cell, monkeypatch):
+    monkeypatch.setattr(stores, "_PATIENCE_S", 0.1)
+    with Store(tmp_path) as store:
+        store.put(trial_of(cell, 1), made_up("passed"))
+        pages = store._db.execute("PRAGMA page_count").fetchone()[0]
+        store._db.execute(f"PRAGMA max_page_count={pages}")
+        with pytest.raises(StoreFullError, match=r"trials.sqlite3: database or disk is full"):
+            for n_samples in range(2, 1000):
+                store.put(trial_of(cell, n_samples), made_up("passed"))
+    with Store(tmp_path) as store:
+        assert len(store) == n_samples - 1
+        assert store.get(trial_of(cell, 1).key()).outcome == "passed"
+
+
+def test_showing_needs_a_store(tmp_path):
+    with pytest.raises(KbenchError, match="no trial store"):
+        Store(tmp_path / "nowhere", create=False)
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_store_that_cannot_be_read_is_one_clear_error(tmp_path):
+    (tmp_path / "trials.sqlite3").write_text("this is not a database, it is a text file " * 100)
+    with pytest.raises(KbenchError, match="cannot open the trial store"):
+        Store(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(KbenchError, match="cannot open the trial store"):
+        Store(tmp_path / "file")
+
+
+def test_a_store_of_another_schema_is_left_alone(tmp_path):
+    db = sqlite3.connect(tmp_path / "trials.sqlite3")
+    db.execute("PRAGMA user_version=99")
+    db.close()
+    with pytest.raises(KbenchError, match="schema 99"):
+        Store(tmp_path)

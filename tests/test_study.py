@@ -1,0 +1,238 @@
+"""The study: searches wired to data, store and executor."""
+
+import dataclasses
+import random
+
+import pytest
+from conftest import FakeExecutor, made_up
+
+from kbench import protocol as protocols
+from kbench.report import document
+from kbench.search import Bracket, Probe
+from kbench.store import Store, StoreFullError
+from kbench.study import Cell, CellRun, Driver, replay
+
+THRESHOLDS = {2: 5, 3: 20, 4: 33, 5: 50, 6: 80, 7: 120}
+
+
+@pytest.fixture
+def wide(cell):
+    return dataclasses.replace(
+        cell,
+        task_params={"m": 3},
+        lengths=tuple(range(2, 8)),
+        seeds=(1, 2, 3),
+        protocol=protocols.load("quick"),
+    )
+
+
+def rule(trial, factor=1.0):
+    """Known thresholds, a little different for each seed; only the last learning rate passes."""
+    lengths = trial.lengths
+    threshold = THRESHOLDS[lengths[0]] if len(lengths) == 1 else sum(THRESHOLDS.values()) / 2
+    threshold *= factor * (1 + 0.2 * trial.seed)
+    ok = trial.n_samples >= threshold and trial.learning_rate == 1e-3
+    return "passed" if ok else "failed"
+
+
+def run(cell, store, executor):
+    driver = Driver([cell], store, executor)
+    for _ in driver.run():
+        pass
+    return driver
+
+
+def stable(doc):
+    """The document without what this command alone did."""
+    (result,) = doc["results"]
+    result = {k: v for k, v in result.items() if k != "wall_s"}
+    result["trials"] = {k: v for k, v in result["trials"].items() if k not in ("run", "reused")}
+    return result
+
+
+def test_every_bracket_holds_the_threshold(wide, tmp_path):
+    with Store(tmp_path) as store:
+        cell_run = run(wide, store, FakeExecutor(rule)).progress[0].run
+    assert cell_run.complete
+    for n, threshold in THRESHOLDS.items():
+        for seed, bracket in zip(wide.seeds, cell_run.brackets((n,)), strict=True):
+            assert bracket.low is None or bracket.low < threshold * (1 + 0.2 * seed)
+            assert bracket.high >= threshold * (1 + 0.2 * seed) or bracket.censored == "right"
+
+
+def test_trials_and_results_do_not_depend_on_how_many_run_at_once(wide, tmp_path):
+    seen = []
+    for i, capacity in enumerate((1, 2, 5, 40)):
+        executor = FakeExecutor(rule, capacity, random.Random(i))
+        with Store(tmp_path / str(i)) as store:
+            driver = run(wide, store, executor)
+        seen.append((sorted(t.key() for t in executor.ran), stable(document(driver.progress))))
+        assert len(set(seen[-1][0])) == len(executor.ran)
+    assert all(s == seen[0] for s in seen)
+
+
+def test_a_second_run_runs_nothing_and_says_the_same(wide, tmp_path):
+    with Store(tmp_path) as store:
+        first = run(wide, store, FakeExecutor(rule))
+        executor = FakeExecutor(rule)
+        second = run(wide, store, executor)
+    assert executor.ran == []
+    assert stable(document(second.progress)) == stable(document(first.progress))
+    assert second.progress[0].trials_reused == first.progress[0].trials_run
+
+
+def test_a_run_broken_off_anywhere_goes_on_without_repeating_a_trial(wide, tmp_path):
+    with Store(tmp_path / "whole") as store:
+        whole = document(run(wide, store, FakeExecutor(rule)).progress)
+    ran = []
+    for stop_after in (1, 3, 10, 20, None):
+        executor = FakeExecutor(rule)
+        with Store(tmp_path / "broken") as store:
+            driver = Driver(
+                [wide], store, executor, lambda e=executor, n=stop_after: len(e.ran) == n
+            )
+            for _ in driver.run():
+                pass
+        ran += [t.key() for t in executor.ran]
+    assert len(set(ran)) == len(ran)
+    assert stable(document(driver.progress)) == stable(whole)
+
+
+def test_more_lengths_reuse_the_trials_of_fewer(wide, tmp_path):
+    with Store(tmp_path) as store:
+        run(dataclasses.replace(wide, lengths=(2, 3, 4, 5)), store, FakeExecutor(rule))
+        executor = FakeExecutor(rule)
+        run(wide, store, executor)
+    assert all(len(t.lengths) > 1 or t.lengths[0] > 5 for t in executor.ran)
+
+
+def test_a_small_universe_that_runs_out_bounds_a_length_but_not_the_joint_search(wide, tmp_path):
+    with Store(tmp_path) as store:
+        cell_run = run(wide, store, FakeExecutor(lambda t: "failed")).progress[0].run
+    # m = 3, n = 3: 27 samples, of which 5 validate.
+    assert set(cell_run.brackets((3,))) == {Bracket(low=22, high=27, censored="right")}
+    assert {(b.high, b.censored) for b in cell_run.brackets(wide.lengths)} == {(None, "right")}
+
+
+def test_n_max_leaves_a_length_unbounded(wide, tmp_path):
+    cell = dataclasses.replace(wide, task_params={"m": 10})
+    with Store(tmp_path) as store:
+        cell_run = run(cell, store, FakeExecutor(lambda t: "failed")).progress[0].run
+    n_max = cell.protocol.search.n_max
+    assert set(cell_run.brackets((7,))) == {Bracket(low=n_max, high=None, censored="right")}
+
+
+def test_a_universe_too_small_to_validate_is_bounded_by_enumeration(cell, tmp_path):
+    # m = 2, n = 2: four samples, of which 20 % is none.
+    cell = dataclasses.replace(cell, lengths=(2, 3, 4))
+    with Store(tmp_path) as store:
+        cell_run = run(cell, store, FakeExecutor(lambda t: "passed")).progress[0].run
+    assert set(cell_run.brackets((2,))) == {Bracket(low=None, high=4, censored="right")}
+    assert cell_run.complete
+
+
+def test_a_trial_that_fails_once_is_run_again_and_leaves_no_trace(wide, tmp_path):
+    with Store(tmp_path / "a") as store:
+        plain = document(run(wide, store, FakeExecutor(rule)).progress)
+    failed = set()
+
+    def flaky(trial):
+        if trial.key() not in failed:
+            failed.add(trial.key())
+            return "error"
+        return rule(trial)
+
+    with Store(tmp_path / "b") as store:
+        assert stable(document(run(wide, store, FakeExecutor(flaky)).progress)) == stable(plain)
+
+
+def test_a_trial_that_fails_twice_is_said_and_only_widens_the_bracket(wide, tmp_path):
+    with Store(tmp_path) as store:
+        executor = FakeExecutor(
+            lambda t: "error" if t.lengths == (5,) and 40 < t.n_samples < 80 else rule(t)
+        )
+        driver = run(wide, store, executor)
+    (result,) = document(driver.progress)["results"]
+    assert result["complete"]
+    assert result["errors"]
+    assert all("failed twice: it broke" in line for line in result["errors"])
+    for bracket, seed in zip(result["n_star"]["5"]["per_seed"], wide.seeds, strict=True):
+        assert bracket["low"] < 50 * (1 + 0.2 * seed) <= bracket["high"]
+    counts = [t.key() for t in executor.ran]
+    assert max(map(counts.count, counts)) == 2
+
+
+def test_a_full_store_ends_the_run(wide, tmp_path, monkeypatch):
+    with Store(tmp_path) as store:
+        driver = Driver([wide], store, FakeExecutor(rule))
+
+        def full(trial, result):
+            raise StoreFullError("no space")
+
+        monkeypatch.setattr(store, "put", full)
+        with pytest.raises(StoreFullError):
+            list(driver.run())
+
+
+def test_results_that_another_process_stored_meanwhile_are_taken(wide, tmp_path):
+    with Store(tmp_path) as store:
+        run(wide, store, FakeExecutor(rule))
+        fresh = CellRun(wide)
+        assert replay(fresh, store) == len(store)
+        assert fresh.complete
+
+
+def test_cell_survives_the_store(wide):
+    import json
+
+    assert Cell.from_spec(json.loads(json.dumps(wide.spec()))) == wide
+
+
+def test_json_contract(wide, tmp_path):
+    with Store(tmp_path) as store:
+        doc = document(run(wide, store, FakeExecutor(rule)).progress)
+    assert doc["schema_version"] == 1
+    (result,) = doc["results"]
+    assert {
+        "model", "task", "task_params", "supervision", "protocol", "n_star", "kappa",
+        "monotonicity_violations", "trials", "wall_s", "environment",
+    } <= set(result)  # fmt: skip
+    assert set(result["n_star"]) == {"2", "3", "4", "5", "6", "7", "joint"}
+    entry = result["n_star"]["joint"]
+    assert set(entry) == {"low", "high", "censored", "per_seed"}
+    assert [set(s) for s in entry["per_seed"]] == [{"seed", "low", "high", "censored"}] * 3
+    assert set(result["kappa"]) == {"best_of_grid", "per_seed", "verdict"}
+    assert set(result["kappa"]["best_of_grid"]) == {"low", "high"}
+    assert set(result["kappa"]["per_seed"]) == {"estimate", "low", "high", "seeds"}
+    assert {"run", "reused", "steps"} <= set(result["trials"])
+    assert result["environment"] == {"torch": "2"}
+
+
+def test_a_changed_environment_is_told(wide, tmp_path):
+    versions = iter(range(10_000))
+    with Store(tmp_path) as store:
+        cell_run = CellRun(wide)
+        while wanted := cell_run.wanted():
+            result = made_up(rule(wanted[0]), environment={"torch": f"2.{next(versions) % 2}"})
+            store.put(wanted[0], result)
+            cell_run.tell(wanted[0], result)
+        driver = run(wide, store, FakeExecutor(rule))
+    assert document(driver.progress)["results"][0]["environment"] == {"torch": ["2.0", "2.1"]}
+
+
+def test_steering_changes_where_a_search_starts_and_not_what_it_concludes(wide):
+    """Every start gives the bracket of the grid that holds the threshold."""
+    from kbench.study import SeedSearch
+
+    for threshold in (7, 33, 150):
+        found = set()
+        for guess in (None, 1, 10, 40, 100, 500, 5000):
+            search = SeedSearch(wide, (6,), 1, guess).search
+            while probes := search.ask():
+                passed = probes[0].n_samples >= threshold
+                search.tell(
+                    Probe(n_samples=probes[0].n_samples, learning_rate=probes[0].learning_rate),
+                    "passed" if passed else "failed",
+                )
+            found.add(search.bracket)
+        assert len(found) == 1
