@@ -15,10 +15,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Futility:
-    """End a run that fits its training set but no longer gets better at validation.
+    """End a run that learns its training set by heart and no longer gets better at validation.
 
-    It ends when, over `patience` steps, its mean training loss stayed below eps and its best
-    validation loss did not fall by the share `gain`.
+    It ends when, over `patience` steps, its training loss stayed below half its validation loss
+    and its best validation loss did not fall by the share `gain`.
     """
 
     gain: float

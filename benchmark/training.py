@@ -115,8 +115,8 @@ class Member:
         training, futility = self.trial.training, self.trial.training.futility
         if loss < self.best_loss:
             self.best_loss, self.best_step = loss, self.steps
-        # While the training set is not fitted either, a plateau is no sign of failure.
-        if futility and (loss < self._mark_loss * (1 - futility.gain) or fit >= training.eps):
+        # While the training set is learned no better, a plateau is no sign of failure.
+        if futility and (loss < self._mark_loss * (1 - futility.gain) or fit >= loss / 2):
             self._mark_loss, self._mark_step = min(loss, self._mark_loss), self.steps
         if loss < training.eps:
             self.reason = "success"

@@ -1,6 +1,10 @@
 """What several test files need."""
 
+import os
 from pathlib import Path
+
+# Test processes run side by side, and torch must not start a thread per core in each of them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 

@@ -229,9 +229,12 @@ def test_the_samples_do_not_depend_on_the_supervision(case):
     assert drawn("outcome") == drawn("cot") == drawn("aligned")
 
 
-def test_validation_depends_on_the_seed():
-    validations = {source(3, range(2, 8)).splits(10, seed)[1].sha256() for seed in range(20)}
-    assert len(validations) == 20
+def test_another_seed_means_other_samples_and_another_order_of_lengths():
+    pairs = [source(3, range(2, 8)).splits(100, seed) for seed in range(20)]
+    for splits in zip(*pairs, strict=True):
+        assert len({split.sha256() for split in splits}) == 20
+        lengths = [(split.targets != -100).sum(axis=1).tolist() for split in splits]
+        assert len(set(map(tuple, lengths))) == 20
 
 
 def test_a_mixture_draws_its_lengths_evenly():
