@@ -136,7 +136,14 @@ def _table(title: str, *columns: str) -> Table:
 
 def _kappa_table(runs: Sequence[CellRun], title: str) -> Table:
     table = _table(
-        title, "model", "task", "supervision", "κ best of grid", "κ per seed (95 %)", "verdict"
+        title,
+        "model",
+        "task",
+        "supervision",
+        "seeds",
+        "κ best of grid",
+        "κ per seed (95 %)",
+        "verdict",
     )
     for run in runs:
         best, per_seed = sharing(run)
@@ -144,6 +151,7 @@ def _kappa_table(runs: Sequence[CellRun], title: str) -> Table:
             run.cell.model,
             task_name(run.cell),
             run.cell.supervision,
+            str(len(run.cell.seeds)),
             interval_text(best),
             per_seed_text(per_seed),
             verdict(best, per_seed) if run.complete else "unfinished",

@@ -268,6 +268,11 @@ class Driver:
                 progress.wall_s = round(time.perf_counter() - self._started, 1)
                 yield progress
 
+    def under_way(self, progress: Progress) -> list[Trial]:
+        """The cell's trials that are running now."""
+        keys = {key for key, owner in self._owners.items() if owner is progress}
+        return [trial for trial in progress.run.wanted() if trial.key() in keys]
+
     def _fill(self) -> Iterator[Progress]:
         """Take what the store has, then keep every worker busy, the first unfinished cell first."""
         for progress in self.progress:

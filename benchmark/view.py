@@ -9,20 +9,23 @@ from kbench.report import interval_text, per_seed_text, sharing, task_name
 from kbench.sharing import verdict
 from kbench.study import Driver
 from kbench.study import Progress as CellProgress
+from kbench.trial import Trial
 
 
 class View:
     """A bar per cell on a terminal, a line per ten seconds elsewhere; a line per finished row."""
 
     def __init__(self, driver: Driver, progress_to: Console, rows_to: Console) -> None:
-        self._driver, self._console, self._rows = driver, progress_to, rows_to
+        self._driver, self._console = driver, progress_to
+        # Two consoles on one terminal would write into each other's lines.
+        self._rows = progress_to if rows_to.is_terminal else rows_to
         self._started = self._last_line = time.perf_counter()
         self._done_before = 0
         self._announced: set[int] = set()
         self._bars = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} searches, {task.fields[trials]}"),
+            BarColumn(bar_width=16),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} searches{task.fields[more]}"),
             console=progress_to,
             transient=True,
         )
@@ -30,9 +33,7 @@ class View:
 
     def __enter__(self) -> "View":
         for p in self._driver.progress:
-            self._ids[id(p)] = self._bars.add_task(
-                _name(p), total=p.run.n_searches, trials="waiting"
-            )
+            self._ids[id(p)] = self._bars.add_task(_name(p), total=p.run.n_searches, more="")
         if self._console.is_terminal:
             self._bars.start()
         return self
@@ -45,25 +46,26 @@ class View:
         """Something new is known of this cell."""
         trials = f"{p.trials_run} trials run, {p.trials_reused} reused"
         left = self._time_left()
-        self._bars.update(
-            self._ids[id(p)], completed=p.run.n_done, trials=f"{trials}, {left} left in all"
-        )
+        for other in self._driver.progress:
+            now = "; ".join(map(_trial_name, self._driver.under_way(other)))
+            more = f", {other.trials_run} trials, {left} left; now {now}" if now else ""
+            self._bars.update(self._ids[id(other)], completed=other.run.n_done, more=more)
         if p.run.complete and id(p) not in self._announced:
             self._announced.add(id(p))
             best, per_seed = sharing(p.run)
-            self._rows.print(
+            self._say(
+                self._rows,
                 f"{_name(p)}: κ {interval_text(best)}, per seed {per_seed_text(per_seed)}, "
                 f"{verdict(best, per_seed)} ({trials}, {duration(p.wall_s)})",
-                highlight=False,
-                soft_wrap=True,
             )
         elif not self._console.is_terminal and time.perf_counter() - self._last_line > 10:
             self._last_line = time.perf_counter()
-            self._console.print(
-                f"{_name(p)}: {p.run.n_done} of {p.run.n_searches} searches, {trials}, {left} left",
-                highlight=False,
-                soft_wrap=True,
-            )
+            done = f"{p.run.n_done} of {p.run.n_searches} searches"
+            self._say(self._console, f"{_name(p)}: {done}, {trials}, {left} left in all")
+
+    @staticmethod
+    def _say(console: Console, line: str) -> None:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def _time_left(self) -> str:
         """From the share of searches that this command has brought to their end."""
@@ -80,6 +82,11 @@ class View:
 
 def _name(p: CellProgress) -> str:
     return f"{p.run.cell.model} {task_name(p.run.cell)} {p.run.cell.supervision}"
+
+
+def _trial_name(trial: Trial) -> str:
+    lengths = f"n = {trial.lengths[0]}" if len(trial.lengths) == 1 else "joint"
+    return f"{lengths}, seed {trial.seed}, N = {trial.n_samples}"
 
 
 def duration(seconds: float) -> str:
