@@ -9,6 +9,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
@@ -122,9 +123,8 @@ class Source:
 
     def validation_lengths(self, seed: int) -> np.ndarray:
         """The length of each validation sample; depends on the seed, never on N."""
-        capacity = {
-            n: int(universe(self.task, n) * self.max_validation_fraction) for n in self.lengths
-        }
+        share = Fraction(str(self.max_validation_fraction))  # exact, for universes of any size
+        capacity = {n: int(universe(self.task, n) * share) for n in self.lengths}
         return draw_lengths(capacity, self.max_validation, generator(seed, "validation lengths"))
 
     def training_capacity(self, seed: int) -> dict[int, int]:
@@ -152,9 +152,9 @@ class Source:
 
     def width(self) -> int:
         """T: tokens in the longest sample."""
-        return self._supervise(
-            np.zeros((1, len(self.task.radices(max(self.lengths))))), max(self.lengths)
-        )[0].shape[1]
+        longest = max(self.lengths)
+        digits = np.zeros((1, len(self.task.radices(longest))), dtype=np.int64)
+        return self._supervise(digits, longest)[0].shape[1]
 
     def vocab_size(self) -> int:
         """The task's tokens and the separator."""

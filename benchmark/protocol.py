@@ -3,6 +3,7 @@
 import importlib.resources
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -102,23 +103,36 @@ def names() -> list[str]:
     return sorted(f.name.removesuffix(".yaml") for f in files if f.name.endswith(".yaml"))
 
 
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, but a field given twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping whose keys are all different."""
+        keys = [key.value for key, _ in node.value]
+        if twice := next((key for key in keys if keys.count(key) > 1), None):
+            raise yaml.YAMLError(f"{twice!r} is given twice")
+        return super().construct_mapping(node, deep)
+
+
 def load(name: str) -> Protocol:
     """A packaged protocol by name, or one of your own by the path of its YAML file.
 
     Raises KbenchError for an unknown name and for a file that is not a protocol.
     """
     if name in names():
-        text = (importlib.resources.files("kbench.protocols") / f"{name}.yaml").read_text()
+        text = (importlib.resources.files("kbench.protocols") / f"{name}.yaml").read_text("utf-8")
     elif Path(name).suffix in {".yaml", ".yml"}:
         try:
-            text = Path(name).read_text()
+            text = Path(name).read_text("utf-8")
         except OSError as error:
             raise KbenchError(f"protocol file {name!r}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise KbenchError(f"protocol file {name!r} is not text in UTF-8") from None
     else:
         raise unknown("protocol", name, names())
     try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        content = yaml.load(text, _Loader)
+    except (yaml.YAMLError, ValueError) as error:
         raise KbenchError(
             f"protocol file {name!r} is not YAML: {error}".replace("\n", " ")
         ) from None
@@ -136,8 +150,8 @@ def from_dict(content: Any, where: str) -> Protocol:
         training["futility"] = _build(Futility, training["futility"], f"{where}: futility")
     top["training"] = _build(Training, training, f"{where}: training")
     search = _mapping(top.get("search"), f"{where}: search")
-    if (strategy := search.get("strategy")) not in _RULES:
-        raise unknown(f"search strategy in protocol {where}:", str(strategy), _RULES)
+    if (strategy := str(search.get("strategy"))) not in _RULES:
+        raise unknown(f"search: strategy in protocol {where}:", strategy, _RULES)
     top["search"] = _build(_RULES[strategy], search, f"{where}: search")
     top["seeds"] = _build(Seeds, top.get("seeds"), f"{where}: seeds")
     rates = top.get("learning_rates")
@@ -157,6 +171,8 @@ def _check(protocol: Protocol, where: str) -> None:
     """Numbers that cannot be meant."""
     training, search = protocol.training, protocol.search
     wanted = {
+        "name must not be empty": protocol.name != "",
+        "version must be at least 1": protocol.version >= 1,
         "training: eps must be above 0": training.eps > 0,
         "training: steps must be at least 1": training.steps >= 1,
         "training: batch_size must be at least 1": training.batch_size >= 1,
@@ -195,10 +211,10 @@ def _mapping(value: Any, where: str) -> Mapping[str, Any]:
 
 
 def _is(value: Any, kind: Any) -> bool:
-    """Is this YAML scalar of that kind? A whole number is a float too; true and false are none."""
-    return not isinstance(value, bool) and isinstance(
-        value, (int, float) if kind is float else kind
-    )
+    """Is this scalar of that kind? A float is finite and may be whole; true and false are none."""
+    if kind is float:
+        return not isinstance(value, bool) and isinstance(value, int | float) and isfinite(value)
+    return not isinstance(value, bool) and isinstance(value, kind)
 
 
 def _build(cls: type[T], content: Any, where: str) -> T:
@@ -208,6 +224,11 @@ def _build(cls: type[T], content: Any, where: str) -> T:
     for key in values:
         if key not in known:
             raise unknown(f"field in protocol {where}:", str(key), known)
+    # `eps: 1` and `eps: 1.0` are one protocol, and must give one trial key.
+    values = {
+        key: float(value) if known[key].type is float and _is(value, float) else value
+        for key, value in values.items()
+    }
     try:
         built = cls(**values)
     except TypeError as error:

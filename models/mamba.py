@@ -48,6 +48,8 @@ class SelectiveScan(torch.autograd.Function):
         """dh_t = C_t dy_t + exp(Δ_{t+1} A) dh_{t+1}, and from it the gradient of every input."""
         delta, x, A, B, C, decay, h = ctx.saved_tensors
         dy = grads[0]
+        if dy is None:
+            return None, None, None, None, None
         ddelta, dx, dB, dC = (torch.empty_like(z) for z in (delta, x, B, C))
         dA, dh = torch.zeros_like(A), torch.zeros_like(h[0])
         scratch = torch.empty_like(dh)

@@ -28,7 +28,7 @@ class ModularAddition(Task):
     m: int
 
     def __post_init__(self) -> None:
-        if self.m < 2:
+        if not isinstance(self.m, int) or self.m < 2:
             raise KbenchError(f"modadd: m must be an integer of at least 2, got {self.m}")
 
     @property

@@ -119,6 +119,20 @@ def test_a_misspelt_size_raises(name):
         models[name].cls(VOCAB, MAX_LEN, **models[name].preset("quick"), widht=8)
 
 
+def test_every_size_has_an_effect(name):
+    tokens, size = draw_tokens(3, MAX_LEN), models[name].preset("quick")
+    numbers = [key for key, value in size.items() if type(value) is int]
+    assert numbers
+
+    def logits(size):
+        torch.manual_seed(0)
+        with torch.no_grad():
+            return models[name].cls(VOCAB, MAX_LEN, **size)(tokens)
+
+    for key in numbers:
+        assert not torch.equal(logits(size), logits({**size, key: 2 * size[key]})), key
+
+
 @pytest.mark.parametrize("preset", ["quick", "cpu", "paper"])
 def test_every_preset_builds_and_runs(name, preset):
     with torch.device("meta"):
@@ -344,6 +358,6 @@ def test_mamba_steps_start_log_uniform():
     torch.manual_seed(0)
     dt = F.softplus(Mixer(1024).dt_proj.bias.detach().double())
     assert dt.min() > 0.999e-3
-    assert dt.max() < 0.1001
+    assert 0.098 < dt.max() < 0.1001
     # In units of the logarithm's range: uniform on [0, 1].
     assert kstest((dt.log10() + 3).numpy() / 2, "uniform").pvalue > 1e-3
