@@ -1,11 +1,12 @@
-"""What the futility stop costs and saves: full-budget runs around thresholds, then the rule.
+"""What the futility stop and each learning rate are worth: full-budget runs around thresholds.
 
     python docs/measure_futility.py run quick curves.jsonl      (resumes; two workers)
     python docs/measure_futility.py report quick curves.jsonl
 
 `run` trains every cell below to its full budget without a futility stop and records the curves of
 training and validation loss. `report` applies stopping rules to those curves and counts the
-successes that each would have lost, and the steps that it would have used.
+successes that each would have lost, and the steps that it would have used; and it counts which
+learning rates pass where any does.
 """
 
 import collections
@@ -128,6 +129,17 @@ def report(protocol, path):
             for name in passed:
                 share = used[name] / full[name]
                 print(f"{rule:42} {name:20} {lost[name]:7} of {passed[name]:4} {share:11.0%}")
+
+    passes = collections.defaultdict(set)
+    for row in rows:
+        spec = row["spec"]
+        where = (spec["model"], spec["supervision"], tuple(spec["lengths"]))
+        key = (*where, spec["n_samples"], spec["seed"])
+        if stopped(row["curve"], protocol.training.eps, 0.0, math.inf, True)[0]:
+            passes[key].add(spec["learning_rate"])
+    print(f"\nof {len(passes)} (size, seed) at which a learning rate passes, there pass")
+    for rates, count in collections.Counter(frozenset(p) for p in passes.values()).items():
+        print(f"{count:4}  {', '.join(f'{rate:g}' for rate in sorted(rates))}")
 
 
 if __name__ == "__main__":

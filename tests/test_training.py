@@ -43,14 +43,6 @@ TRIAL = Trial(
 )
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def a_trial(**changes):
     """TRIAL with some fields of it, or of its training, changed."""
     inner = {field.name for field in dataclasses.fields(Training)} & changes.keys()

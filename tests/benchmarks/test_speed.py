@@ -19,14 +19,6 @@ from kbench.training import Member, source_of
 from kbench.trial import Trial
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def compare(benchmark):
     """Seconds of each function: the fastest of many calls, taken in turns so that load is fair."""
