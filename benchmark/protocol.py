@@ -16,14 +16,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Futility:
-    """End a run that learns its training set by heart and no longer gets better at validation.
+    """End a run that has learned its training set by heart and is too slow to reach eps.
 
-    It ends when, over `patience` steps, its training loss stayed below half its validation loss
-    and its best validation loss did not fall by the share `gain`.
+    That is: over the last `patience` steps its training loss stayed below half its validation
+    loss, and even if log(best validation loss) went on falling `slack` times as fast as over these
+    steps, it would not be below eps by the end of the budget.
     """
 
-    gain: float
     patience: int
+    slack: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -180,9 +181,9 @@ def _check(protocol: Protocol, where: str) -> None:
         "training: max_validation_fraction must lie between 0 and 1": (
             0 < training.max_validation_fraction < 1
         ),
-        "training: futility needs 0 < gain < 1 and patience of at least 1": (
+        "training: futility needs a patience of at least 1 and a slack above 0": (
             training.futility is None
-            or (0 < training.futility.gain < 1 and training.futility.patience >= 1)
+            or (training.futility.patience >= 1 and training.futility.slack > 0)
         ),
         "learning_rates must be above 0 and all different": (
             min(protocol.learning_rates) > 0

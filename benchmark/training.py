@@ -13,6 +13,7 @@ from torch import Tensor
 
 import kbench
 from kbench.data import Source, Split, generator
+from kbench.protocol import Futility
 from kbench.registry import models, tasks
 from kbench.supervision import IGNORE
 from kbench.trial import Trial, TrialResult
@@ -62,7 +63,8 @@ class Member:
         self._epoch: Iterator[Tensor] = iter(())
         self.steps = 0
         self.best_loss, self.best_step = math.inf, 0
-        self._mark_loss, self._mark_step = math.inf, 0
+        self._best_at: list[tuple[int, float]] = []
+        self._not_by_heart = 0
         self._fit_sum, self._fit_steps = torch.zeros(()), 0
         self.last_validation_loss = self.last_training_loss = math.inf
         self.reason: str | None = None
@@ -112,12 +114,12 @@ class Member:
         self.last_validation_loss = loss = self.validation_loss()
         self.last_training_loss = fit = self._fit_sum.item() / self._fit_steps
         self._fit_sum, self._fit_steps = torch.zeros(()), 0
-        training, futility = self.trial.training, self.trial.training.futility
+        training = self.trial.training
         if loss < self.best_loss:
             self.best_loss, self.best_step = loss, self.steps
-        # While the training set is learned no better, a plateau is no sign of failure.
-        if futility and (loss < self._mark_loss * (1 - futility.gain) or fit >= loss / 2):
-            self._mark_loss, self._mark_step = min(loss, self._mark_loss), self.steps
+        self._best_at.append((self.steps, self.best_loss))
+        if fit >= loss / 2:
+            self._not_by_heart = self.steps
         if loss < training.eps:
             self.reason = "success"
         elif not math.isfinite(loss):
@@ -125,8 +127,23 @@ class Member:
             self.reason = "diverged"
         elif self.steps >= training.steps:
             self.reason = "budget"
-        elif futility and self.steps - self._mark_step >= futility.patience:
+        elif training.futility and self._is_futile(training.futility):
             self.reason = "futility"
+
+    def _is_futile(self, rule: Futility) -> bool:
+        """Learned by heart, and too slow to be below eps by the end of the budget?
+
+        While the training set is learned no better than the validation set, a plateau is no sign
+        of failure.
+        """
+        start = self.steps - rule.patience
+        before = [loss for step, loss in self._best_at if step <= start]
+        if self._not_by_heart > start or not before:
+            return False
+        training = self.trial.training
+        speed = math.log(self.best_loss / before[-1]) / rule.patience
+        end = math.log(self.best_loss) + rule.slack * speed * (training.steps - self.steps)
+        return end > math.log(training.eps)
 
     def due(self) -> bool:
         """Is a validation due at this step?"""

@@ -49,7 +49,8 @@ CELLS = [
     ("mamba", "aligned", (7,), (1750,)),
     ("mamba", "outcome", (6,), (584,)),
 ]
-RULES = [(0.1, 100), (0.1, 200), (0.05, 200), (0.05, 400)]
+# (patience, slack, whether the training set must be learned by heart)
+RULES = [(w, k, h) for h in (True, False) for w in (100, 150, 200) for k in (1.0, 2.0, 3.0)]
 
 
 def jobs(protocol, seeds=2):
@@ -95,16 +96,22 @@ def run(protocol, path):
             print(f"{i} of {len(todo)}", file=sys.stderr)
 
 
-def stopped(points, eps, gain, patience, gap_only):
-    """(passed, steps used) under a rule."""
-    mark, mark_step = math.inf, 0
+def stopped(points, training, patience, slack, by_heart):
+    """(passed, steps used) under a rule; `kbench.training.Member` has the same rule."""
+    best, best_at, start = math.inf, [], 0
     for step, loss, fit in points:
-        if loss < eps:
+        if loss < training.eps:
             return True, step
-        if loss < mark * (1 - gain) or (gap_only and fit >= loss / 2):
-            mark, mark_step = min(mark, loss), step
-        if step - mark_step >= patience:
-            return False, step
+        best = min(best, loss)
+        best_at.append((step, best))
+        if by_heart and fit >= loss / 2:
+            start = step
+        before = [b for s, b in best_at if s <= step - patience]
+        if before and step - start >= patience:
+            speed = math.log(best / before[-1]) / patience
+            end = math.log(best) + slack * speed * (training.steps - step)
+            if end > math.log(training.eps):
+                return False, step
     return False, points[-1][0]
 
 
@@ -112,30 +119,27 @@ def report(protocol, path):
     rows = [json.loads(line) for line in path.open()]
     print(f"{len(rows)} runs at full budget ({protocol.training.steps} steps)")
     print("a run counts as lost when it passes at full budget and the rule ends it first")
-    print(f"{'rule':42} {'cell':20} {'lost of passes':>15} {'steps used':>11}")
-    for gap_only in (True, False):
-        for gain, patience in RULES:
-            lost, passed, used, full = (collections.Counter() for _ in range(4))
-            for row in rows:
-                eps = protocol.training.eps
-                ok, steps = stopped(row["curve"], eps, gain, patience, gap_only)
-                would, budget = stopped(row["curve"], eps, 0.0, math.inf, gap_only)
-                for name in (f"{row['spec']['model']} {row['spec']['supervision']}", "all"):
-                    passed[name] += would
-                    lost[name] += would and not ok
-                    used[name] += steps
-                    full[name] += budget
-            rule = f"gain < {gain:.0%} in {patience} steps" + (", by heart" * gap_only)
-            for name in passed:
-                share = used[name] / full[name]
-                print(f"{rule:42} {name:20} {lost[name]:7} of {passed[name]:4} {share:11.0%}")
-
+    print(f"{'rule':32} {'cell':20} {'lost of passes':>15} {'steps used':>11}")
+    for patience, slack, by_heart in RULES:
+        lost, passed, used, full = (collections.Counter() for _ in range(4))
+        for row in rows:
+            ok, steps = stopped(row["curve"], protocol.training, patience, slack, by_heart)
+            would, budget = stopped(row["curve"], protocol.training, math.inf, 1.0, False)
+            for name in (f"{row['spec']['model']} {row['spec']['supervision']}", "all"):
+                passed[name] += would
+                lost[name] += would and not ok
+                used[name] += steps
+                full[name] += budget
+        rule = f"{patience} steps, slack {slack:g}" + ", by heart" * by_heart
+        for name in passed:
+            share = used[name] / full[name]
+            print(f"{rule:32} {name:20} {lost[name]:7} of {passed[name]:4} {share:11.0%}")
     passes = collections.defaultdict(set)
     for row in rows:
         spec = row["spec"]
         where = (spec["model"], spec["supervision"], tuple(spec["lengths"]))
         key = (*where, spec["n_samples"], spec["seed"])
-        if stopped(row["curve"], protocol.training.eps, 0.0, math.inf, True)[0]:
+        if stopped(row["curve"], protocol.training, math.inf, 1.0, False)[0]:
             passes[key].add(spec["learning_rate"])
     print(f"\nof {len(passes)} (size, seed) at which a learning rate passes, there pass")
     for rates, count in collections.Counter(frozenset(p) for p in passes.values()).items():

@@ -13,7 +13,7 @@ from kbench.tasks import Task
     "modadd",
     version=1,
     presets={
-        "quick": {"lengths": (2, 7), "m": 3},
+        "quick": {"lengths": (2, 6), "m": 3},
         "cpu": {"lengths": (2, 10), "m": 3},
         "paper": {"lengths": (2, 10), "m": 5},
     },

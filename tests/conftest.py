@@ -24,7 +24,7 @@ training:
   batch_size: 64
   max_validation: 100
   max_validation_fraction: 0.2
-  futility: {gain: 0.1, patience: 40}
+  futility: {patience: 40, slack: 2.0}
 search: {strategy: bracket, resolution: 2.0, n_max: 64}
 """
 

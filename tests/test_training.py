@@ -117,12 +117,12 @@ def test_the_best_loss_is_the_smallest_not_the_last(run_on):
     assert (result.best_loss, result.best_step, result.steps) == (0.5, 30, 60)
 
 
-PATIENT = {"futility": Futility(gain=0.1, patience=50), "steps": 200}
+PATIENT = {"futility": Futility(patience=50, slack=2.0), "steps": 200}
 
 
-def down(gain):
-    """A curve that falls by a share `gain` at every validation."""
-    return lambda step: (1 - gain) ** (step / 10)
+def falls_to_eps_by(end):
+    """A straight line in log loss, from 1 to eps = 0.01 at step `end`."""
+    return lambda step: 0.01 ** (step / end)
 
 
 @pytest.mark.parametrize(
@@ -130,18 +130,18 @@ def down(gain):
     [
         pytest.param(lambda step: 1 + step / 100, 60, id="rises"),
         pytest.param(lambda step: 1.0, 60, id="stands still"),
-        pytest.param(down(0.01), 60, id="1 % at a time adds up to 5 %"),
-        pytest.param(down(0.03), None, id="3 % at a time adds up to 14 %"),
-        pytest.param(down(0.2), None, id="falls fast"),
-        pytest.param(lambda step: 1.0 if step < 60 else 0.91, 60, id="9 % is not enough"),
-        pytest.param(lambda step: 1.0 if step < 60 else 0.89, 110, id="11 % at the last moment"),
-        pytest.param(lambda step: 0.5 if step == 20 else 0.7, 70, id="counts from the best loss"),
+        pytest.param(falls_to_eps_by(1000), 60, id="far too slow"),
+        # At step s the forecast for step 200 is at twice the speed: s + 2 (200 - s) ≥ 305 of 305.
+        pytest.param(falls_to_eps_by(305), 100, id="hopeless from step 95 on"),
+        # log 0.5 in 50 steps is 2 % short of the way at twice the speed, log 0.49 makes it.
+        pytest.param(lambda step: 1.0 if step < 60 else 0.5, 60, id="a jump just too small"),
+        pytest.param(lambda step: 1.0 if step < 60 else 0.49, 70, id="a jump just enough"),
+        pytest.param(lambda step: 0.06 if step == 20 else 0.7, 70, id="counts from the best loss"),
     ],
 )
 def test_futility_ends_a_plateau(run_on, curve, end):
     result, _ = run_on(curve, **PATIENT)
-    expected = ("futility", end) if end else ("budget", PATIENT["steps"])
-    assert (result.outcome, result.reason, result.steps) == ("failed", *expected)
+    assert (result.outcome, result.reason, result.steps) == ("failed", "futility", end)
     result, _ = run_on(curve, **PATIENT | {"futility": None})
     assert (result.reason, result.steps) == ("budget", PATIENT["steps"])
 
@@ -174,6 +174,11 @@ def test_futility_remembers_the_best_loss_from_before_the_gap(run_on):
 
     result, _ = run_on(curve, lambda step: 1.0 if step <= 100 else 0.0, **PATIENT)
     assert (result.reason, result.steps) == ("futility", 150)
+
+
+def test_futility_lets_a_run_that_is_in_time_succeed(run_on):
+    result, _ = run_on(falls_to_eps_by(185), **PATIENT)
+    assert (result.outcome, result.reason, result.steps) == ("passed", "success", 190)
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
