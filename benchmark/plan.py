@@ -9,8 +9,8 @@ from kbench.executors.local import one_thread
 from kbench.search import Probe
 from kbench.study import Cell, CellRun, Lengths, SeedSearch
 
-PASS_SHARE, FAIL_SHARE, FAIL_SHARE_FUTILITY = 0.25, 1.0, 0.4
-"""Steps of a typical passing and failing run, as shares of the budget (`docs/protocols.md`)."""
+PASS_SHARE, FAIL_SHARE, FAIL_SHARE_FUTILITY = 0.12, 1.0, 0.2
+"""Steps of a typical passing and failing run, as shares of the budget, for the estimate of time."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
