@@ -196,6 +196,8 @@ def show(
 
     with Store(store, create=False) as trials:
         cells = [Cell.from_spec(spec) for spec in trials.cells()]
+        if not cells:
+            raise KbenchError(f"the trial store at {store} has no results yet")
         for kind, wanted, of in (
             ("model", model, lambda c: c.model),
             ("task", task, lambda c: c.task),

@@ -243,6 +243,8 @@ class Driver:
         self._started = time.perf_counter()
         self._owners: dict[str, Progress] = {}
         self._failed_once: set[str] = set()
+        for cell in cells:
+            store.add_cell(cell.spec())
 
     def run(self) -> Iterator[Progress]:
         """Yields a cell whenever something new is known of it, until all are complete.
