@@ -7,10 +7,15 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+from hypothesis import settings
 
 from kbench import protocol as protocols
 from kbench.study import Cell
 from kbench.trial import TrialResult
+
+# How long an example takes says nothing about whether it holds.
+settings.register_profile("kbench", deadline=None)
+settings.load_profile("kbench")
 
 TINY_YAML = """
 name: tiny
