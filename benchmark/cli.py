@@ -128,7 +128,7 @@ def _epilogue(driver: "Driver", full: Exception | None) -> int:
     if full:
         _say(f"{full}; every result stored before is safe. Make room, then go on with: {again}")
         return 1
-    if not all(p.run.complete for p in driver.progress) and not broken:
+    if not all(p.run.complete for p in driver.progress):
         _say(f"stopped; every finished trial is stored. Go on with: {again}")
         return 130
     return 1 if broken else 0

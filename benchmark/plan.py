@@ -31,9 +31,7 @@ def plan(run: CellRun) -> Plan:
     """The cost of the rest of a cell, into which the store has been replayed."""
     cell = run.cell
     training, rates = cell.protocol.training, len(cell.protocol.learning_rates)
-    shortest_pass = min(10, training.steps)
-    shortest_fail = min(training.futility.patience if training.futility else training.steps,
-                        training.steps)  # fmt: skip
+    shortest = min(10, training.steps)  # a success, or a divergence, at the first validation
     fail_share = FAIL_SHARE_FUTILITY if training.futility else FAIL_SHARE
     trials, steps, seconds = [0, 0], [0, 0], 0.0
     timings: dict[Lengths, float] = {}
@@ -42,10 +40,10 @@ def plan(run: CellRun) -> Plan:
             continue
         if lengths not in timings:
             timings[lengths] = _seconds_per_step(cell, lengths)
-        trials[0] += min(passes + fails * rates for passes, fails in ways)
-        trials[1] += max((passes + fails) * rates for passes, fails in ways)
-        steps[0] += min(p * shortest_pass + f * rates * shortest_fail for p, f in ways)
-        steps[1] += max((p + f) * rates for p, f in ways) * training.steps
+        fewest = min(passes + fails * rates for passes, fails in ways)
+        most = max((passes + fails) * rates for passes, fails in ways)
+        trials = [trials[0] + fewest, trials[1] + most]
+        steps = [steps[0] + fewest * shortest, steps[1] + most * training.steps]
         typical = sum(p * PASS_SHARE + f * rates * fail_share for p, f in ways) / len(ways)
         seconds += typical * training.steps * timings[lengths]
     return Plan(
