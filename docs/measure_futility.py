@@ -22,39 +22,65 @@ from kbench import protocol as protocols
 from kbench.search import Probe
 from kbench.study import Cell
 
-ALL = tuple(range(2, 8))
-"""modadd, m = 3: (model, supervision, lengths, sizes N), around and below the thresholds."""
-CELLS = [
-    ("lstm", "aligned", (5,), (20, 27)),
-    ("lstm", "aligned", (7,), (20, 27, 36)),
-    ("lstm", "aligned", ALL, (49, 66)),
-    ("lstm", "outcome", (5,), (195,)),
-    ("lstm", "outcome", (6,), (584,)),
-    ("lstm", "outcome", (7,), (1060, 1750)),
-    ("lstm", "outcome", ALL, (1060, 1932)),
-    ("lstm", "cot", (6,), (584,)),
-    ("lstm", "cot", ALL, (2600,)),
-    ("transformer", "cot", (5,), (49, 66, 89)),
-    ("transformer", "cot", (6,), (66, 89, 120)),
-    ("transformer", "cot", (7,), (89, 120, 162)),
-    ("transformer", "cot", ALL, (1431, 2600)),
-    ("transformer", "aligned", (5,), (195,)),
-    ("transformer", "aligned", (7,), (1750,)),
-    ("transformer", "outcome", (6,), (584,)),
-    ("mamba", "cot", (5,), (89,)),
-    ("mamba", "cot", (6,), (120,)),
-    ("mamba", "cot", (7,), (220, 300)),
-    ("mamba", "cot", ALL, (2600,)),
-    ("mamba", "aligned", (6,), (584,)),
-    ("mamba", "aligned", (7,), (1750,)),
-    ("mamba", "outcome", (6,), (584,)),
-]
+CELLS = {
+    "quick": [
+        ("lstm", "aligned", (5,), (20, 27)),
+        ("lstm", "aligned", (7,), (20, 27, 36)),
+        ("lstm", "aligned", range(2, 8), (49, 66)),
+        ("lstm", "outcome", (5,), (195,)),
+        ("lstm", "outcome", (6,), (584,)),
+        ("lstm", "outcome", (7,), (1060, 1750)),
+        ("lstm", "outcome", range(2, 8), (1060, 1932)),
+        ("lstm", "cot", (6,), (584,)),
+        ("lstm", "cot", range(2, 8), (2600,)),
+        ("transformer", "cot", (5,), (49, 66, 89)),
+        ("transformer", "cot", (6,), (66, 89, 120)),
+        ("transformer", "cot", (7,), (89, 120, 162)),
+        ("transformer", "cot", range(2, 8), (1431, 2600)),
+        ("transformer", "aligned", (5,), (195,)),
+        ("transformer", "aligned", (7,), (1750,)),
+        ("transformer", "outcome", (6,), (584,)),
+        ("mamba", "cot", (5,), (89,)),
+        ("mamba", "cot", (6,), (120,)),
+        ("mamba", "cot", (7,), (220, 300)),
+        ("mamba", "cot", range(2, 8), (2600,)),
+        ("mamba", "aligned", (6,), (584,)),
+        ("mamba", "aligned", (7,), (1750,)),
+        ("mamba", "outcome", (6,), (584,)),
+    ],
+    "cpu": [
+        ("lstm", "aligned", (6,), (20, 27)),
+        ("lstm", "aligned", (10,), (20, 27, 36)),
+        ("lstm", "aligned", range(2, 11), (49, 66)),
+        ("lstm", "outcome", (6,), (400, 584)),
+        ("lstm", "outcome", (8,), (1060, 2600)),
+        ("lstm", "outcome", (10,), (4000, 9000)),
+        ("lstm", "outcome", range(2, 9), (1932, 3500)),
+        ("lstm", "outcome", range(2, 11), (9000,)),
+        ("lstm", "cot", (6,), (584,)),
+        ("lstm", "cot", range(2, 11), (9000,)),
+        ("transformer", "cot", (6,), (66, 89, 120)),
+        ("transformer", "cot", (8,), (120, 220)),
+        ("transformer", "cot", (10,), (220, 400)),
+        ("transformer", "cot", range(2, 9), (2600, 6000)),
+        ("transformer", "aligned", (6,), (400, 584)),
+        ("transformer", "aligned", (8,), (3500,)),
+        ("transformer", "outcome", (6,), (584,)),
+        ("mamba", "cot", (6,), (66, 89)),
+        ("mamba", "cot", (8,), (162,)),
+        ("mamba", "cot", range(2, 9), (3500,)),
+        ("mamba", "aligned", (6,), (584,)),
+        ("mamba", "outcome", (6,), (584,)),
+    ],
+}
+"""By protocol, on modadd with m = 3: (model, supervision, lengths, sizes N), around and below the
+thresholds."""
 # (patience, slack, whether the training set must be learned by heart)
 RULES = [(w, k, h) for h in (True, False) for w in (100, 150, 200) for k in (1.0, 2.0, 3.0)]
 
 
 def jobs(protocol, seeds=2):
-    for model, supervision, lengths, sizes in CELLS:
+    for model, supervision, lengths, sizes in CELLS[protocol.name]:
         cell = Cell(
             model=model,
             task="modadd",
@@ -63,13 +89,13 @@ def jobs(protocol, seeds=2):
             protocol=dataclasses.replace(
                 protocol, training=dataclasses.replace(protocol.training, futility=None)
             ),
-            lengths=ALL,
+            lengths=tuple(lengths),
             seeds=protocol.seeds.values(seeds),
         )
         for seed in cell.seeds:
             for size in sizes:
                 for rate in protocol.learning_rates:
-                    yield cell.trial(lengths, seed, Probe(n_samples=size, learning_rate=rate))
+                    yield cell.trial(cell.lengths, seed, Probe(n_samples=size, learning_rate=rate))
 
 
 def curve(trial):
