@@ -126,7 +126,7 @@ def _epilogue(driver: "Driver", full: Exception | None) -> int:
         _say(f"trial left out, {line}")
     again = shlex.join(["kbench", *sys.argv[1:]])
     if full:
-        _say(f"{full}; every result stored before is safe. Make room, then go on with: {again}")
+        _say(f"{full}. What is stored is safe. Make room, then go on with: {again}")
         return 1
     if not all(p.run.complete for p in driver.progress):
         _say(f"stopped; every finished trial is stored. Go on with: {again}")
@@ -357,7 +357,7 @@ def _plans(cells: "Sequence[Cell]", store: Path) -> list:
 
     runs = [CellRun(cell) for cell in cells]
     if (store / "trials.sqlite3").exists():
-        with Store(store) as trials:
+        with Store(store, create=False) as trials:
             for cell_run in runs:
                 replay(cell_run, trials)
     return [plan(cell_run) for cell_run in runs]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import sqlite3
 import time
 from pathlib import Path
@@ -19,11 +20,13 @@ CREATE TABLE IF NOT EXISTS trials (
 CREATE TABLE IF NOT EXISTS cells (spec TEXT PRIMARY KEY, asked_at TEXT NOT NULL) WITHOUT ROWID;
 """
 _PATIENCE_S = 30.0
-"""How long a write waits for another process, or for space on a full disk."""
+"""How long a write waits for another process, or for space once the reserve is used up."""
+_RESERVE_BYTES = 4 << 20
+"""Room for about 300 results, more than are under way at once, for the day the disk is full."""
 
 
-class StoreFullError(Exception):
-    """A result could not be written; the message says why, and what was stored is safe."""
+class StoreFullError(KbenchError):
+    """The disk is full; the message says whether a result could not be kept."""
 
 
 class Store:
@@ -31,10 +34,15 @@ class Store:
 
     def __init__(self, directory: Path, *, create: bool = True) -> None:
         self.path = directory / "trials.sqlite3"
+        self.full: str | None = None
+        """Why there is no room for more, once a write has had to draw on the reserve."""
+        self._reserve = directory / "reserve"
         if not create and not self.path.exists():
             raise KbenchError(f"no trial store at {directory} (`kbench run` makes one)")
         try:
-            directory.mkdir(parents=True, exist_ok=True)
+            if create:
+                directory.mkdir(parents=True, exist_ok=True)
+                self._set_room_aside()
             # Autocommit: every row is its own transaction, on disk before put() returns.
             self._db = sqlite3.connect(self.path, timeout=_PATIENCE_S, isolation_level=None)
             self._db.execute("PRAGMA journal_mode=WAL")
@@ -68,7 +76,8 @@ class Store:
         """Add a finished trial; where it is there already, the first row stays.
 
         Errors are not kept: a trial that broke down is tried again by the next run.
-        Raises StoreFullError where the row could not be written.
+        On a full disk the row goes where the reserve was, and `full` says so from then on. Raises
+        StoreFullError where the row could not be written all the same.
         """
         if result.outcome == "error":
             return
@@ -92,6 +101,14 @@ class Store:
     def __len__(self) -> int:
         return int(self._db.execute("SELECT count(*) FROM trials").fetchone()[0])
 
+    def _set_room_aside(self) -> None:
+        """Fill a file with noise, which no file system stores in less room than it takes."""
+        if not self._reserve.exists() or self._reserve.stat().st_size < _RESERVE_BYTES:
+            with self._reserve.open("wb") as file:
+                file.write(os.urandom(_RESERVE_BYTES))
+                file.flush()
+                os.fsync(file.fileno())
+
     def _write(self, statement: str, *values: str) -> None:
         deadline = time.monotonic() + _PATIENCE_S
         while True:
@@ -100,8 +117,14 @@ class Store:
                 return
             except sqlite3.OperationalError as error:
                 if time.monotonic() > deadline:
-                    raise StoreFullError(f"cannot write to {self.path}: {error}") from None
-                time.sleep(0.5)
+                    raise StoreFullError(
+                        f"a result could not be written to {self.path}: {error}"
+                    ) from None
+                # A disk may say that it is full in either way; extended codes hold more bits.
+                if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+                    self.full = f"no room left for {self.path}: {error}"
+                    self._reserve.unlink(missing_ok=True)
+                time.sleep(0.05)
 
 
 def _now() -> str:

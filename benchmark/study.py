@@ -17,7 +17,7 @@ from kbench.executors import Executor
 from kbench.protocol import Protocol
 from kbench.registry import models, tasks
 from kbench.search import Bracket, Probe, Search, path_for
-from kbench.store import Store
+from kbench.store import Store, StoreFullError
 from kbench.trial import Trial, TrialResult
 
 Lengths = tuple[int, ...]
@@ -249,12 +249,14 @@ class Driver:
     def run(self) -> Iterator[Progress]:
         """Yields a cell whenever something new is known of it, until all are complete.
 
-        Ends early when stopping; raises StoreFullError when a result cannot be written.
+        Ends early when stopping. On a full disk no trial is begun any more, those under way are
+        brought to their end and stored, and StoreFullError is raised.
         """
         while not self._stopping():
-            yield from self._fill()
+            if not self._store.full:
+                yield from self._fill()
             if not self._owners:
-                return
+                break
             for finished in self._executor.finished():
                 trial, result = finished.trial, finished.result
                 if result is None and trial.key() not in self._failed_once:
@@ -269,6 +271,8 @@ class Driver:
                 progress.run.tell(trial, result)
                 progress.wall_s = round(time.perf_counter() - self._started, 1)
                 yield progress
+        if self._store.full:
+            raise StoreFullError(self._store.full)
 
     def under_way(self, progress: Progress) -> list[Trial]:
         """The cell's trials that are running now."""

@@ -1,6 +1,8 @@
 """What several test files need."""
 
+import contextlib
 import os
+import subprocess
 from pathlib import Path
 
 # Test processes run side by side, and torch must not start a thread per core in each of them.
@@ -54,6 +56,23 @@ def cell(tiny_yaml) -> Cell:
         lengths=(3, 4, 5),
         seeds=(1, 2),
     )
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 8 MiB."""
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", tmp_path])
+    if mount.returncode:
+        pytest.skip("only root can mount a small disk")
+    yield tmp_path
+    subprocess.run(["umount", tmp_path], check=True)
+
+
+def fill(directory):
+    """Write until the disk is full."""
+    with (directory / "filler").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
 
 
 def made_up(outcome: str, **changes) -> TrialResult:

@@ -5,7 +5,7 @@ import multiprocessing
 import sqlite3
 
 import pytest
-from conftest import made_up
+from conftest import fill, made_up
 
 from kbench import store as stores
 from kbench.errors import KbenchError
@@ -110,16 +110,35 @@ def test_two_processes_may_write_at_once(tmp_path, cell):
         assert store.get(trial_of(cell, 120).key()).steps == 120
 
 
-def test_a_full_disk_is_one_clear_error_and_keeps_what_was_stored(tmp_path, cell, monkeypatch):
-    monkeypatch.setattr(stores, "_PATIENCE_S", 0.1)
-    with Store(tmp_path) as store:
+def test_on_a_full_disk_results_go_where_the_reserve_was(small_disk, cell):
+    with Store(small_disk / "store") as store:
         store.put(trial_of(cell, 1), made_up("passed"))
-        pages = store._db.execute("PRAGMA page_count").fetchone()[0]
-        store._db.execute(f"PRAGMA max_page_count={pages}")
-        with pytest.raises(StoreFullError, match=r"trials.sqlite3: database or disk is full"):
-            for n_samples in range(2, 1000):
+        assert not store.full
+        fill(small_disk)
+        for n_samples in range(2, 200):
+            store.put(trial_of(cell, n_samples), made_up("passed"))
+        assert "trials.sqlite3: " in store.full
+    with Store(small_disk / "store", create=False) as store:
+        assert len(store) == 199
+    with pytest.raises(KbenchError, match="cannot open the trial store"):
+        Store(small_disk / "store")  # no room to set aside: said before anything is run
+    (small_disk / "filler").unlink()
+    with Store(small_disk / "store") as store:
+        assert not store.full
+        assert (small_disk / "store" / "reserve").stat().st_size == 2**22
+
+
+def test_without_the_reserve_a_full_disk_is_one_clear_error(small_disk, cell, monkeypatch):
+    monkeypatch.setattr(stores, "_PATIENCE_S", 0.1)
+    with Store(small_disk) as store:
+        store.put(trial_of(cell, 1), made_up("passed"))
+        (small_disk / "reserve").unlink()
+        fill(small_disk)
+        with pytest.raises(StoreFullError, match=r"could not be written to .*trials.sqlite3"):
+            for n_samples in range(2, 20000):
                 store.put(trial_of(cell, n_samples), made_up("passed"))
-    with Store(tmp_path) as store:
+    (small_disk / "filler").unlink()
+    with Store(small_disk) as store:
         assert len(store) == n_samples - 1
         assert store.get(trial_of(cell, 1).key()).outcome == "passed"
 

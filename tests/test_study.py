@@ -4,7 +4,7 @@ import dataclasses
 import random
 
 import pytest
-from conftest import FakeExecutor, made_up
+from conftest import FakeExecutor, fill, made_up
 
 from kbench import protocol as protocols
 from kbench.report import document
@@ -162,16 +162,24 @@ def test_a_trial_that_fails_twice_is_said_and_only_widens_the_bracket(wide, tmp_
     assert max(map(counts.count, counts)) == 2
 
 
-def test_a_full_store_ends_the_run(wide, tmp_path, monkeypatch):
-    with Store(tmp_path) as store:
-        driver = Driver([wide], store, FakeExecutor(rule))
+def test_a_full_disk_ends_the_run_and_loses_nothing(wide, small_disk):
+    def fills_the_disk(trial):
+        if len(first.ran) == 30:
+            fill(small_disk)
+        return rule(trial)
 
-        def full(trial, result):
-            raise StoreFullError("no space")
-
-        monkeypatch.setattr(store, "put", full)
-        with pytest.raises(StoreFullError):
+    store_at = small_disk / "store"
+    first = FakeExecutor(fills_the_disk)
+    with Store(store_at) as store:
+        driver = Driver([wide], store, first)
+        with pytest.raises(StoreFullError, match="no room left"):
             list(driver.run())
+        assert len(store) == len(first.ran) > 30
+    (small_disk / "filler").unlink()
+    second = FakeExecutor(rule)
+    with Store(store_at) as store:
+        assert run(wide, store, second).progress[0].run.complete
+    assert not {t.key() for t in first.ran} & {t.key() for t in second.ran}
 
 
 def test_results_that_another_process_stored_meanwhile_are_taken(wide, tmp_path):
