@@ -1,5 +1,7 @@
 """Long short-term memory (Hochreiter & Schmidhuber 1997; forget gate of Gers et al. 2000)."""
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from kbench.registry import models
@@ -29,5 +31,9 @@ class LSTM(nn.Module):
 
     def forward(self, tokens_BT: Tensor) -> Tensor:
         """tokens_BT int64 → logits_BTV."""
-        h_BTD, _ = self.recurrence(self.embedding(tokens_BT))
-        return self.head(h_BTD)
+        return self.extend(tokens_BT)[0]
+
+    def extend(self, tokens_BT: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """The state is h and c of every layer."""
+        h_BTD, state = self.recurrence(self.embedding(tokens_BT), state)
+        return self.head(h_BTD), state

@@ -1,4 +1,7 @@
-"""Mamba, a selective state-space model (Gu & Dao 2023, arXiv 2312.00752), in plain torch."""
+"""Mamba, a selective state-space model (Gu & Dao 2023, arXiv 2312.00752).
+
+The selective scan, h_t = exp(Δ_t A) h_{t-1} + Δ_t x_t B_t and y_t = C_t·h_t, is in `kbench.scan`.
+"""
 
 import math
 from typing import Any
@@ -8,72 +11,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kbench.registry import models
-
-
-class SelectiveScan(torch.autograd.Function):
-    """h_t = exp(Δ_t A) h_{t-1} + Δ_t x_t B_t;  y_t = C_t·h_t  (section 3.2, equation 2a).
-
-    delta_TBE, x_TBE, A_SE, B_TSB, C_TSB → y_TBE. Every step works on one [S, B, E] slice, which
-    stays in the processor's cache, with the longest axis last for its vector units; autograd over
-    whole sequences would walk through main memory a dozen times. The backward pass is the adjoint
-    recurrence, run from the end.
-    """
-
-    @staticmethod
-    def forward(delta: Tensor, x: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Any:
-        """Also returns every decay and state, which the backward pass reads."""
-        decay_TSBE = x.new_empty(x.shape[0], A.shape[0], *x.shape[1:])
-        h_TSBE = torch.empty_like(decay_TSBE)
-        scratch_SBE = torch.empty_like(h_TSBE[0])
-        y_TBE, u_TBE = torch.empty_like(x), delta * x
-        for t, (decay, h) in enumerate(zip(decay_TSBE, h_TSBE, strict=True)):
-            torch.mul(delta[t], A.unsqueeze(1), out=decay).exp_()
-            torch.mul(u_TBE[t], B[t].unsqueeze(-1), out=h)
-            if t > 0:
-                h.addcmul_(decay, h_TSBE[t - 1])
-            torch.mul(h, C[t].unsqueeze(-1), out=scratch_SBE)
-            torch.sum(scratch_SBE, dim=0, out=y_TBE[t])
-        return y_TBE, decay_TSBE, h_TSBE
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        """Keep the inputs and both by-products; only y is differentiable."""
-        _, decay, h = output
-        ctx.mark_non_differentiable(decay, h)
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*inputs, decay, h)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Any:
-        """dh_t = C_t dy_t + exp(Δ_{t+1} A) dh_{t+1}, and from it the gradient of every input."""
-        delta, x, A, B, C, decay, h = ctx.saved_tensors
-        dy = grads[0]
-        if dy is None:
-            return None, None, None, None, None
-        ddelta, dx, dB, dC = (torch.empty_like(z) for z in (delta, x, B, C))
-        dA, dh = torch.zeros_like(A), torch.zeros_like(h[0])
-        scratch = torch.empty_like(dh)
-        for t in reversed(range(x.shape[0])):
-            torch.sum(torch.mul(h[t], dy[t], out=scratch), dim=-1, out=dC[t])
-            dh.addcmul_(dy[t], C[t].unsqueeze(-1))
-            torch.sum(torch.mul(dh, delta[t] * x[t], out=scratch), dim=-1, out=dB[t])
-            du = torch.mul(dh, B[t].unsqueeze(-1), out=scratch).sum(0)
-            torch.mul(du, x[t], out=ddelta[t])
-            torch.mul(du, delta[t], out=dx[t])
-            dh.mul_(decay[t])
-            if t > 0:
-                dlog_decay = h[t - 1] * dh
-                ddelta[t] += torch.mul(dlog_decay, A.unsqueeze(1), out=scratch).sum(0)
-                dA += dlog_decay.mul_(delta[t]).sum(1)
-        return ddelta, dx, dA, dB, dC
+from kbench.scan import BACKENDS, backend_named
 
 
 class Mixer(nn.Module):
     """The Mamba block's inside, x_BTD → x_BTD: gate, causal convolution, selective scan."""
 
-    def __init__(self, width: int, state: int = 16, conv: int = 4, expand: int = 2) -> None:
+    def __init__(
+        self, width: int, *, state: int = 16, conv: int = 4, expand: int = 2,
+        low: float = 0.0, backend: str = "torch",
+    ) -> None:  # fmt: skip
         super().__init__()
         inner, rank = expand * width, math.ceil(width / 16)
+        self.low, self.scan = low, backend_named(backend)
         self.in_proj = nn.Linear(width, 2 * inner, bias=False)
         self.conv1d = nn.Conv1d(inner, inner, conv, groups=inner, padding=conv - 1)
         self.x_proj = nn.Linear(inner, rank + 2 * state, bias=False)
@@ -91,26 +41,26 @@ class Mixer(nn.Module):
         with torch.no_grad():
             self.dt_proj.bias.copy_(dt + torch.log(-torch.expm1(-dt)))
 
-    def forward(self, x_BTD: Tensor) -> Tensor:
-        """y = out_proj(scan(SiLU(conv(x))) · SiLU(z))."""
+    def forward(self, x_BTD: Tensor, past: Any = None) -> tuple[Tensor, Any]:
+        """y = out_proj(scan(SiLU(conv(x))) · SiLU(z)); the convolution's last inputs, and h."""
         x_TBE, z_TBE = self.in_proj(x_BTD.transpose(0, 1)).chunk(2, dim=-1)
         taps_EW, bias_E = self.conv1d.weight.squeeze(1), self.conv1d.bias
         assert bias_E is not None
-        width = taps_EW.shape[1]
-        padded = F.pad(x_TBE, (0, 0, 0, 0, width - 1, 0))
+        W = taps_EW.shape[1]
+        if past is None:
+            padded, start = F.pad(x_TBE, (0, 0, 0, 0, W - 1, 0)), None
+        else:
+            padded, start = torch.cat([past[0], x_TBE]), past[1]
         # A depthwise convolution of width four is four products; conv1d is far slower on short T.
-        conv_TBE = sum(
-            (padded[k : k + len(x_TBE)] * taps_EW[:, k] for k in range(width)),
-            start=bias_E,
-        )
+        conv_TBE = sum((padded[k : k + len(x_TBE)] * taps_EW[:, k] for k in range(W)), start=bias_E)
         x_TBE = F.silu(conv_TBE)
-        state = self.A_log.shape[1]
-        dt, B, C = self.x_proj(x_TBE).split([self.dt_proj.in_features, state, state], dim=-1)
+        S = self.A_log.shape[1]
+        dt, B_TBS, C_TBS = self.x_proj(x_TBE).split([self.dt_proj.in_features, S, S], dim=-1)
         delta_TBE = F.softplus(self.dt_proj(dt))
         A_SE = -torch.exp(self.A_log).T.contiguous()
-        B_TSB, C_TSB = B.transpose(1, 2).contiguous(), C.transpose(1, 2).contiguous()
-        y_TBE = SelectiveScan.apply(delta_TBE, x_TBE, A_SE, B_TSB, C_TSB)[0]
-        return self.out_proj((y_TBE + self.D * x_TBE) * F.silu(z_TBE)).transpose(0, 1)
+        y_TBE, h_SBE = self.scan(delta_TBE, x_TBE, A_SE, B_TBS, C_TBS, start, self.low)
+        y_BTD = self.out_proj((y_TBE + self.D * x_TBE) * F.silu(z_TBE)).transpose(0, 1)
+        return y_BTD, (padded[len(x_TBE) :], h_SBE)
 
 
 @models.register(
@@ -123,19 +73,36 @@ class Mixer(nn.Module):
     },
 )
 class Mamba(nn.Module):
-    """Token embedding, pre-norm residual Mamba blocks (RMSNorm), final norm, linear read-out."""
+    """Token embedding, pre-norm residual Mamba blocks (RMSNorm), final norm, linear read-out.
 
-    def __init__(self, vocab_size: int, max_len: int, *, width: int, layers: int) -> None:
+    Backends of the scan: `torch`, and `mamba-ssm`, the kernel of that package, on CUDA only.
+    """
+
+    backends = tuple(BACKENDS)
+    low = 0.0
+
+    def __init__(
+        self, vocab_size: int, max_len: int, *, width: int, layers: int, backend: str = "torch"
+    ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocab_size, width)
-        self.mixers = nn.ModuleList(Mixer(width) for _ in range(layers))
+        self.mixers = nn.ModuleList(
+            Mixer(width, low=self.low, backend=backend) for _ in range(layers)
+        )
         self.norms = nn.ModuleList(nn.RMSNorm(width, eps=1e-5) for _ in range(layers))
         self.norm = nn.RMSNorm(width, eps=1e-5)
         self.head = nn.Linear(width, vocab_size, bias=False)
 
     def forward(self, tokens_BT: Tensor) -> Tensor:
         """tokens_BT int64 → logits_BTV."""
-        x_BTD = self.embedding(tokens_BT)
-        for norm, mixer in zip(self.norms, self.mixers, strict=True):
-            x_BTD = x_BTD + mixer(norm(x_BTD))
-        return self.head(self.norm(x_BTD))
+        return self.extend(tokens_BT)[0]
+
+    def extend(self, tokens_BT: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """The state is, of every block, the last inputs of the convolution and h."""
+        x_BTD, pasts = self.embedding(tokens_BT), state or [None] * len(self.mixers)
+        state = []
+        for norm, mixer, past in zip(self.norms, self.mixers, pasts, strict=True):
+            y_BTD, past = mixer(norm(x_BTD), past)
+            x_BTD = x_BTD + y_BTD
+            state.append(past)
+        return self.head(self.norm(x_BTD)), state

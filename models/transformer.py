@@ -1,6 +1,7 @@
 """Decoder-only transformer with learned absolute positions (GPT-2: Radford et al. 2019)."""
 
 import math
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -10,25 +11,30 @@ from kbench.registry import models
 
 
 class Attention(nn.Module):
-    """Causal multi-head self-attention, x_BTD → x_BTD."""
+    """Causal multi-head self-attention, x_BTD → x_BTD.
+
+    Where the heads do not divide the width, the width of a head is rounded up.
+    """
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
+        inner = heads * math.ceil(width / heads)
+        self.qkv = nn.Linear(width, 3 * inner)
+        self.out = nn.Linear(inner, width)
 
-    def forward(self, x_BTD: Tensor) -> Tensor:
-        """softmax(q kᵀ / √d) v over the positions up to the present one."""
+    def forward(self, x_BTD: Tensor, past: Any = None) -> tuple[Tensor, Any]:
+        """softmax(q kᵀ / √d) v over the positions up to the present one; keys and values so far."""
         q, k, v = rearrange(
             self.qkv(x_BTD), "b t (three h d) -> three b h t d", three=3, h=self.heads
         )
-        scores_BHTT = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])
-        future_TT = torch.ones(scores_BHTT.shape[-2:], dtype=torch.bool, device=x_BTD.device).triu(
-            1
-        )
-        weights_BHTT = scores_BHTT.masked_fill(future_TT, -math.inf).softmax(-1)
-        return self.out(rearrange(weights_BHTT @ v, "b h t d -> b t (h d)"))
+        if past is not None:
+            k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
+        scores_BHTS = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])
+        T, S = scores_BHTS.shape[-2:]
+        future_TS = torch.ones(T, S, dtype=torch.bool, device=x_BTD.device).triu(1 + S - T)
+        weights_BHTS = scores_BHTS.masked_fill(future_TS, -math.inf).softmax(-1)
+        return self.out(rearrange(weights_BHTS @ v, "b h t d -> b t (h d)")), (k, v)
 
 
 class Block(nn.Module):
@@ -43,10 +49,11 @@ class Block(nn.Module):
             nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width)
         )
 
-    def forward(self, x_BTD: Tensor) -> Tensor:
-        """x_BTD → x_BTD."""
-        x_BTD = x_BTD + self.attention(self.norm_attention(x_BTD))
-        return x_BTD + self.mlp(self.norm_mlp(x_BTD))
+    def forward(self, x_BTD: Tensor, past: Any = None) -> tuple[Tensor, Any]:
+        """x_BTD → x_BTD, and the keys and values so far."""
+        mixed_BTD, past = self.attention(self.norm_attention(x_BTD), past)
+        x_BTD = x_BTD + mixed_BTD
+        return x_BTD + self.mlp(self.norm_mlp(x_BTD)), past
 
 
 @models.register(
@@ -85,8 +92,16 @@ class Transformer(nn.Module):
 
     def forward(self, tokens_BT: Tensor) -> Tensor:
         """tokens_BT int64 → logits_BTV."""
-        time_T = torch.arange(tokens_BT.shape[1], device=tokens_BT.device)
+        return self.extend(tokens_BT)[0]
+
+    def extend(self, tokens_BT: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """The state is the keys and values of every block."""
+        pasts = state or [None] * len(self.blocks)
+        start = 0 if state is None else state[0][0].shape[2]
+        time_T = torch.arange(start, start + tokens_BT.shape[1], device=tokens_BT.device)
         x_BTD = self.embedding(tokens_BT) + self.positions(time_T)
-        for block in self.blocks:
-            x_BTD = block(x_BTD)
-        return self.head(self.norm(x_BTD))
+        state = []
+        for block, past in zip(self.blocks, pasts, strict=True):
+            x_BTD, past = block(x_BTD, past)
+            state.append(past)
+        return self.head(self.norm(x_BTD)), state

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ORDER = [
-    "errors", "registry", "tasks", "supervision", "data", "protocol", "trial", "models",
+    "errors", "registry", "scan", "tasks", "supervision", "data", "protocol", "trial", "models",
     "training", "search", "sharing", "executors", "store", "study", "plan", "report", "view", "cli",
 ]  # fmt: skip
 SOURCES = [p for folder in ("benchmark", "models", "tasks") for p in (ROOT / folder).rglob("*.py")]

@@ -11,8 +11,9 @@ from scipy.stats import kstest
 from torch import nn
 from torch.func import functional_call
 
-from kbench.models.mamba import Mamba, Mixer, SelectiveScan
+from kbench.models.mamba import Mamba, Mixer
 from kbench.registry import models
+from kbench.scan import SelectiveScan
 
 VOCAB, MAX_LEN = 7, 9
 
@@ -315,7 +316,7 @@ def scan_inputs(T, B, E, S):
 @pytest.mark.parametrize("sizes", [(1, 1, 1, 1), (1, 3, 4, 2), (5, 2, 3, 4), (37, 2, 8, 16)])
 def test_scan_is_the_naive_recurrence(sizes):
     inputs = scan_inputs(*sizes)
-    y, expected = SelectiveScan.apply(*inputs)[0], naive_scan(*inputs)
+    y, expected = SelectiveScan.apply(*inputs, None, 0.0)[0], naive_scan(*inputs)
     torch.testing.assert_close(y, expected)
     direction = torch.randn_like(y)
     torch.testing.assert_close(
@@ -327,7 +328,7 @@ def test_scan_is_the_naive_recurrence(sizes):
 @pytest.mark.parametrize("sizes", [(1, 2, 2, 2), (4, 2, 3, 2)])
 def test_scan_passes_gradcheck(sizes):
     inputs = scan_inputs(*sizes)
-    assert torch.autograd.gradcheck(lambda *z: SelectiveScan.apply(*z)[0], inputs)
+    assert torch.autograd.gradcheck(lambda *z: SelectiveScan.apply(*z, None, 0.0)[0], inputs)
 
 
 @pytest.mark.parametrize(("width", "rank"), [(1, 1), (16, 1), (17, 2), (100, 7)])

@@ -1,0 +1,125 @@
+"""The selective scan of Mamba (Gu & Dao 2023, arXiv 2312.00752, section 3.2), in two backends."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kbench.errors import KbenchError, unknown
+
+
+class SelectiveScan(torch.autograd.Function):
+    """h_t = a_t h_{t-1} + Δ_t x_t B_t;  y_t = C_t·h_t  (section 3.2, equation 2a).
+
+    The decay is a_t = exp(Δ_t A), or more generally low + (1 − low) exp(Δ_t A), in (low, 1).
+    delta_TBE, x_TBE, A_SE, B_TSB, C_TSB, h_SBE or None, low → y_TBE, decays and states. Every step
+    works on one [S, B, E] slice, which stays in the processor's cache, with the longest axis last
+    for its vector units; autograd over whole sequences would walk through main memory a dozen
+    times. The backward pass is the adjoint recurrence, run from the end.
+    """
+
+    @staticmethod
+    def forward(
+        delta: Tensor, x: Tensor, A: Tensor, B: Tensor, C: Tensor, start: Any, low: float
+    ) -> Any:
+        """Also returns every decay and state, which the backward pass reads."""
+        decay_TSBE = x.new_empty(x.shape[0], A.shape[0], *x.shape[1:])
+        h_TSBE = torch.empty_like(decay_TSBE)
+        scratch_SBE = torch.empty_like(h_TSBE[0])
+        y_TBE, u_TBE = torch.empty_like(x), delta * x
+        for t, (decay, h) in enumerate(zip(decay_TSBE, h_TSBE, strict=True)):
+            torch.mul(delta[t], A.unsqueeze(1), out=decay).exp_()
+            if low:
+                decay.mul_(1 - low).add_(low)
+            torch.mul(u_TBE[t], B[t].unsqueeze(-1), out=h)
+            before = h_TSBE[t - 1] if t else start
+            if before is not None:
+                h.addcmul_(decay, before)
+            torch.mul(h, C[t].unsqueeze(-1), out=scratch_SBE)
+            torch.sum(scratch_SBE, dim=0, out=y_TBE[t])
+        return y_TBE, decay_TSBE, h_TSBE
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        """Keep the inputs and both by-products; only y is differentiable."""
+        *inputs, start, ctx.low = inputs
+        _, decay, h = output
+        ctx.mark_non_differentiable(decay, h)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*inputs, start, decay, h)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        """dh_t = C_t dy_t + a_{t+1} dh_{t+1}, and from it the gradient of all but the start."""
+        delta, x, A, B, C, start, decay, h = ctx.saved_tensors
+        dy = grads[0]
+        if dy is None:
+            return (None,) * 7
+        ddelta, dx, dB, dC = (torch.empty_like(z) for z in (delta, x, B, C))
+        dA, dh = torch.zeros_like(A), torch.zeros_like(h[0])
+        scratch = torch.empty_like(dh)
+        for t in reversed(range(x.shape[0])):
+            torch.sum(torch.mul(h[t], dy[t], out=scratch), dim=-1, out=dC[t])
+            dh.addcmul_(dy[t], C[t].unsqueeze(-1))
+            torch.sum(torch.mul(dh, delta[t] * x[t], out=scratch), dim=-1, out=dB[t])
+            du = torch.mul(dh, B[t].unsqueeze(-1), out=scratch).sum(0)
+            torch.mul(du, x[t], out=ddelta[t])
+            torch.mul(du, delta[t], out=dx[t])
+            before = h[t - 1] if t else start
+            offset = before * dh * ctx.low if before is not None and ctx.low else None
+            dh.mul_(decay[t])
+            if before is not None:
+                dlog_decay = before * dh
+                if offset is not None:
+                    dlog_decay -= offset  # da/d(ΔA) = a − low
+                ddelta[t] += torch.mul(dlog_decay, A.unsqueeze(1), out=scratch).sum(0)
+                dA += dlog_decay.mul_(delta[t]).sum(1)
+        return ddelta, dx, dA, dB, dC, None, None
+
+
+def torch_scan(
+    delta: Tensor, x: Tensor, A: Tensor, B: Tensor, C: Tensor, start: Any = None, low: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """delta_TBE, x_TBE, A_SE, B_TBS, C_TBS, start_SBE → y_TBE, last h_SBE; on any device."""
+    B_TSB, C_TSB = B.transpose(1, 2).contiguous(), C.transpose(1, 2).contiguous()
+    y_TBE, _, h_TSBE = SelectiveScan.apply(delta, x, A, B_TSB, C_TSB, start, low)
+    return y_TBE, h_TSBE[-1]
+
+
+def kernel_scan(
+    delta: Tensor, x: Tensor, A: Tensor, B: Tensor, C: Tensor, start: Any = None, low: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """The same by mamba-ssm's kernel, which begins at h = 0 and has no `low`."""
+    from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
+
+    if start is not None or low:
+        return torch_scan(delta, x, A, B, C, start, low)
+    u_BET, delta_BET, B_BST, C_BST = (z.permute(1, 2, 0).contiguous() for z in (x, delta, B, C))
+    y_BET, h_BES = selective_scan_fn(
+        u_BET, delta_BET, A.T.contiguous(), B_BST, C_BST, return_last_state=True
+    )
+    return y_BET.permute(2, 0, 1), h_BES.permute(2, 0, 1)
+
+
+BACKENDS: dict[str, Callable] = {"torch": torch_scan, "mamba-ssm": kernel_scan}
+
+
+def backend_named(name: str) -> Callable:
+    """The scan of a backend; raises KbenchError where it cannot run here."""
+    if name not in BACKENDS:
+        raise unknown("backend", name, BACKENDS)
+    if name == "mamba-ssm" and (reason := missing_kernel()):
+        raise KbenchError(f"backend mamba-ssm: {reason}")
+    return BACKENDS[name]
+
+
+def missing_kernel() -> str | None:
+    """Why the kernel of mamba-ssm cannot run here; None where it can."""
+    if not torch.cuda.is_available():
+        return "it needs a CUDA device, and torch sees none"
+    try:
+        import mamba_ssm.ops.selective_scan_interface  # noqa: F401
+    except ImportError as error:
+        return f"cannot be imported: {error}"
+    return None

@@ -1,0 +1,125 @@
+"""DeltaNet: linear attention with the delta rule (Yang et al. 2024, arXiv 2406.06484).
+
+β reaches 2, which allows the eigenvalue 1 − β of a step to be negative (Grazzi et al. 2024, arXiv
+2411.12537). With several steps per token it is DeltaProduct (Siems et al. 2025, arXiv 2502.10297).
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from kbench.registry import models
+
+
+def delta_rule(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, start: Any = None) -> Any:
+    """S_i = S_{i-1} (I − β_i k_i k_iᵀ) + β_i v_i k_iᵀ;  y_t = S_i q_t after token t's last step.
+
+    q_BHTD, k_BHSD, v_BHSD, beta_BHS, S a multiple of T; start_BHDD or None → y_BHTD, last S_BHDD.
+
+    S_i is S_0 + Σ_{j≤i} u_j k_jᵀ with u_i = β_i (v_i − S_{i-1} k_i). Written out, the u solve a
+    unit lower triangular system, which takes all steps at once (section 3.2, one chunk).
+    """
+    T, S = q.shape[2], k.shape[2]
+    u = v if start is None else v - k @ start.transpose(-2, -1)
+    beta = beta.unsqueeze(-1)
+    past_SS = (beta * k @ k.transpose(-2, -1)).tril(-1)
+    u = torch.linalg.solve_triangular(past_SS, beta * u, upper=False, unitriangular=True)
+    steps = S // T
+    later_TS = torch.arange(S, device=q.device) // steps > torch.arange(
+        T, device=q.device
+    ).unsqueeze(-1)
+    y = (q @ k.transpose(-2, -1)).masked_fill(later_TS, 0.0) @ u
+    end = u.transpose(-2, -1) @ k
+    return (y, end) if start is None else (y + q @ start.transpose(-2, -1), start + end)
+
+
+class Mixer(nn.Module):
+    """q, k, v from a short causal convolution and SiLU, q and k of length 1; delta rule; norm."""
+
+    def __init__(self, width: int, heads: int, steps: int, conv: int = 4) -> None:
+        super().__init__()
+        self.heads, self.steps = heads, steps
+        head = -(-width // heads)
+        inner = heads * head
+        self.sizes = [inner, steps * inner, steps * inner]
+        self.qkv = nn.Linear(width, sum(self.sizes), bias=False)
+        self.taps = nn.Parameter(torch.empty(conv, sum(self.sizes)))
+        nn.init.uniform_(self.taps, -(conv**-0.5), conv**-0.5)
+        self.beta = nn.Linear(width, steps * heads, bias=False)
+        self.norm = nn.RMSNorm(head, eps=1e-5)
+        self.out = nn.Linear(inner, width, bias=False)
+
+    def forward(self, x_BTD: Tensor, past: Any = None) -> tuple[Tensor, Any]:
+        """x_BTD → x_BTD; the convolution's last inputs, and S."""
+        qkv, W = self.qkv(x_BTD), len(self.taps)
+        tail, start = (qkv.new_zeros(len(qkv), W - 1, qkv.shape[2]), None) if past is None else past
+        padded = torch.cat([tail, qkv], dim=1)
+        T = qkv.shape[1]
+        conv = sum((padded[:, w : w + T] * tap for w, tap in enumerate(self.taps)), start=0.0)
+        q, k, v = F.silu(torch.as_tensor(conv)).split(self.sizes, dim=-1)
+        per_step = "b t (n h d) -> b h (t n) d"
+        q = F.normalize(rearrange(q, per_step, n=1, h=self.heads), dim=-1)
+        k = F.normalize(rearrange(k, per_step, n=self.steps, h=self.heads), dim=-1)
+        v = rearrange(v, per_step, n=self.steps, h=self.heads)
+        beta = rearrange(2 * self.beta(x_BTD).sigmoid(), "b t (n h) -> b h (t n)", n=self.steps)
+        y_BHTD, end = delta_rule(q, k, v, beta, start)
+        return self.out(rearrange(self.norm(y_BHTD), "b h t d -> b t (h d)")), (padded[:, T:], end)
+
+
+class SwiGLU(nn.Module):
+    """W_3 (SiLU(W_1 x) · W_2 x), x_BTD → x_BTD, of about as many parameters as a 4 × D MLP."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        inner = 8 * width // 3
+        self.up = nn.Linear(width, 2 * inner, bias=False)
+        self.down = nn.Linear(inner, width, bias=False)
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        """x_BTD → x_BTD."""
+        gate, value = self.up(x_BTD).chunk(2, dim=-1)
+        return self.down(F.silu(gate) * value)
+
+
+@models.register(
+    "deltanet",
+    version=1,
+    presets={
+        "quick": {"width": 64, "layers": 1, "heads": 4},
+        "cpu": {"width": 64, "layers": 2, "heads": 4},
+        "paper": {"width": 256, "layers": 6, "heads": 4},
+    },
+)
+class DeltaNet(nn.Module):
+    """Token embedding, pre-norm residual blocks of mixer and SwiGLU, final norm, linear map."""
+
+    steps = 1
+
+    def __init__(
+        self, vocab_size: int, max_len: int, *, width: int, layers: int, heads: int
+    ) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocab_size, width)
+        self.mixers = nn.ModuleList(Mixer(width, heads, self.steps) for _ in range(layers))
+        self.mlps = nn.ModuleList(SwiGLU(width) for _ in range(layers))
+        self.norms = nn.ModuleList(nn.RMSNorm(width, eps=1e-5) for _ in range(2 * layers))
+        self.norm = nn.RMSNorm(width, eps=1e-5)
+        self.head = nn.Linear(width, vocab_size, bias=False)
+
+    def forward(self, tokens_BT: Tensor) -> Tensor:
+        """tokens_BT int64 → logits_BTV."""
+        return self.extend(tokens_BT)[0]
+
+    def extend(self, tokens_BT: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """The state is, of every block, the last inputs of the convolution and S."""
+        x_BTD, pasts = self.embedding(tokens_BT), state or [None] * len(self.mixers)
+        state = []
+        for i, (mixer, mlp, past) in enumerate(zip(self.mixers, self.mlps, pasts, strict=True)):
+            y_BTD, past = mixer(self.norms[2 * i](x_BTD), past)
+            x_BTD = x_BTD + y_BTD
+            x_BTD = x_BTD + mlp(self.norms[2 * i + 1](x_BTD))
+            state.append(past)
+        return self.head(self.norm(x_BTD)), state

@@ -1,0 +1,120 @@
+"""Decoder-only transformer with linear biases (ALiBi: Press et al. 2021, arXiv 2108.12409)."""
+
+import math
+from typing import Any
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from kbench.registry import models
+
+
+def slopes(heads: int) -> list[float]:
+    """2^(−8k/heads), k = 1 … heads.
+
+    For other than a power of two: those of the next smaller one, then every other one of the next
+    larger one.
+    """
+    power = 2 ** math.floor(math.log2(heads))
+    first = [2.0 ** (-8 * k / power) for k in range(1, power + 1)]
+    between = [2.0 ** (-8 * k / (2 * power)) for k in range(1, 2 * power + 1, 2)]
+    return first + between[: heads - power]
+
+
+class Attention(nn.Module):
+    """Causal multi-head self-attention, x_BTD → x_BTD.
+
+    Where the heads do not divide the width, the width of a head is rounded up.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        inner = heads * math.ceil(width / heads)
+        self.qkv = nn.Linear(width, 3 * inner)
+        self.out = nn.Linear(inner, width)
+
+    def forward(self, x_BTD: Tensor, past: Any = None) -> tuple[Tensor, Any]:
+        """softmax(q kᵀ / √d − slope · (i − j)) v; keys and values so far."""
+        q, k, v = rearrange(
+            self.qkv(x_BTD), "b t (three h d) -> three b h t d", three=3, h=self.heads
+        )
+        if past is not None:
+            k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
+        scores_BHTS = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])
+        T, S = scores_BHTS.shape[-2:]
+        ahead_TS = torch.arange(S, device=x_BTD.device) - torch.arange(
+            S - T, S, device=x_BTD.device
+        ).unsqueeze(-1)
+        slopes_H = torch.tensor(slopes(self.heads), device=x_BTD.device)
+        scores_BHTS = scores_BHTS + slopes_H[:, None, None] * ahead_TS
+        weights_BHTS = scores_BHTS.masked_fill(ahead_TS > 0, -math.inf).softmax(-1)
+        return self.out(rearrange(weights_BHTS @ v, "b h t d -> b t (h d)")), (k, v)
+
+
+class Block(nn.Module):
+    """Pre-norm residual block: x + attention(norm x), then x + mlp(norm x)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm_attention = nn.LayerNorm(width)
+        self.attention = Attention(width, heads)
+        self.norm_mlp = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width)
+        )
+
+    def forward(self, x_BTD: Tensor, past: Any = None) -> tuple[Tensor, Any]:
+        """x_BTD → x_BTD, and the keys and values so far."""
+        mixed_BTD, past = self.attention(self.norm_attention(x_BTD), past)
+        x_BTD = x_BTD + mixed_BTD
+        return x_BTD + self.mlp(self.norm_mlp(x_BTD)), past
+
+
+@models.register(
+    "transformer-alibi",
+    version=1,
+    presets={
+        "quick": {"width": 64, "layers": 1, "heads": 4},
+        "cpu": {"width": 64, "layers": 2, "heads": 4},
+        "paper": {"width": 256, "layers": 6, "heads": 4},
+    },
+)
+class TransformerALiBi(nn.Module):
+    """Token embedding, pre-norm blocks, final norm, linear read-out."""
+
+    def __init__(
+        self, vocab_size: int, max_len: int, *, width: int, layers: int, heads: int
+    ) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocab_size, width)
+        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, vocab_size, bias=False)
+        self._init_gpt2(layers)
+
+    def _init_gpt2(self, layers: int) -> None:
+        """N(0, 0.02), zero biases; projections into the residual stream scaled by 1/√(2 layers)."""
+        for name, parameter in self.named_parameters():
+            if name.endswith("bias"):
+                nn.init.zeros_(parameter)
+            elif "norm" not in name:
+                into_residual = name.endswith(("attention.out.weight", "mlp.2.weight"))
+                nn.init.normal_(
+                    parameter, std=0.02 / math.sqrt(2 * layers) if into_residual else 0.02
+                )
+
+    def forward(self, tokens_BT: Tensor) -> Tensor:
+        """tokens_BT int64 → logits_BTV."""
+        return self.extend(tokens_BT)[0]
+
+    def extend(self, tokens_BT: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """The state is the keys and values of every block."""
+        pasts = state or [None] * len(self.blocks)
+        x_BTD = self.embedding(tokens_BT)
+        state = []
+        for block, past in zip(self.blocks, pasts, strict=True):
+            x_BTD, past = block(x_BTD, past)
+            state.append(past)
+        return self.head(self.norm(x_BTD)), state
