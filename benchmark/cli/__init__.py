@@ -1,0 +1,37 @@
+"""The command line, one file for each command."""
+
+import sys
+
+import typer
+from typer.exceptions import TyperException
+
+from kbench.cli.console import say
+from kbench.cli.list import list_
+from kbench.cli.run import plan, run
+from kbench.cli.show import show
+from kbench.errors import KbenchError
+
+app = typer.Typer(
+    help="How many training samples does a sequence model need, and does it share what it learns "
+    "across lengths? kbench measures N* and κ, the sharing factor.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(run)
+app.command()(plan)
+app.command()(show)
+app.command("list")(list_)
+
+
+def main() -> None:
+    """Entry point: every foreseen error is one line on stderr and exit code 2."""
+    try:
+        code = app(standalone_mode=False)
+    except (KbenchError, TyperException) as error:
+        message = error.format_message() if isinstance(error, TyperException) else str(error)
+        say(f"error: {' '.join(message.split())}")
+        code = 2
+    except (KeyboardInterrupt, typer.Abort):
+        code = 130
+    sys.exit(code)

@@ -1,0 +1,175 @@
+"""`kbench run` and `kbench plan`: measure, or say what it would cost."""
+
+import json
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kbench.cli.console import err, out, say
+from kbench.cli.options import (
+    JsonOption,
+    LengthsOption,
+    ModelOption,
+    ProtocolOption,
+    SeedsOption,
+    SetOption,
+    StoreOption,
+    SupervisionOption,
+    TaskOption,
+    WorkersOption,
+    to_cells,
+    worker_count,
+)
+
+if TYPE_CHECKING:
+    from kbench.study import Cell, Driver
+
+
+def run(
+    model: ModelOption,
+    task: TaskOption,
+    supervision: SupervisionOption = None,
+    protocol: ProtocolOption = "quick",
+    lengths: LengthsOption = None,
+    set_: SetOption = None,
+    seeds: SeedsOption = None,
+    workers: WorkersOption = None,
+    store: StoreOption = Path(".kbench"),
+    as_json: JsonOption = False,
+) -> int:
+    """Measure N* and κ. Ctrl-C stops; the same command goes on, and runs no stored trial again."""
+    cells = to_cells(model, task, supervision, protocol, lengths, set_, seeds)
+    workers = worker_count(workers)
+    from kbench.executors.local import local
+    from kbench.report import document, tables
+    from kbench.store import Store, StoreFullError
+    from kbench.study import Driver
+    from kbench.view import View
+
+    with Store(store) as trials, _interruptible() as stopping:
+        _announce(cells, trials, workers)
+        with local(workers, stopping) as executor:
+            driver = Driver(cells, trials, executor, stopping)
+            full = None
+            try:
+                with View(driver, err, out if not as_json else err) as view:
+                    for progress in driver.run():
+                        view.update(progress)
+            except StoreFullError as error:
+                full = error
+        if as_json:
+            print(json.dumps(document(driver.progress), indent=2, ensure_ascii=False))
+        else:
+            out.print(tables([p.run for p in driver.progress]))
+        return _epilogue(driver, full)
+
+
+def _epilogue(driver: "Driver", full: Exception | None) -> int:
+    """What went wrong, and how to go on; the exit code."""
+    from kbench.report import errors
+
+    broken = [line for p in driver.progress for line in errors(p.run)]
+    for line in broken:
+        say(f"trial left out, {line}")
+    again = shlex.join(["kbench", *sys.argv[1:]])
+    if full:
+        say(f"{full}. What is stored is safe. Make room, then go on with: {again}")
+        return 1
+    if not all(p.run.complete for p in driver.progress):
+        say(f"stopped; every finished trial is stored. Go on with: {again}")
+        return 130
+    return 1 if broken else 0
+
+
+def plan(
+    model: ModelOption,
+    task: TaskOption,
+    supervision: SupervisionOption = None,
+    protocol: ProtocolOption = "quick",
+    lengths: LengthsOption = None,
+    set_: SetOption = None,
+    seeds: SeedsOption = None,
+    workers: WorkersOption = None,
+    store: StoreOption = Path(".kbench"),
+) -> None:
+    """Say what `run` with the same options would cost, and what the store has of it already."""
+    cells = to_cells(model, task, supervision, protocol, lengths, set_, seeds)
+    workers = worker_count(workers)
+    from rich.table import Table
+
+    from kbench.plan import total
+    from kbench.report import task_name
+    from kbench.view import duration
+
+    plans = _plans(cells, store)
+    table = Table(title=f"Plan: {workers} workers", title_justify="left", title_style="bold")
+    for column in ("model", "task", "supervision"):
+        table.add_column(column)
+    for column in ("searches", "done", "stored trials", "trials to run", "steps", "time, about"):
+        table.add_column(column, justify="right")
+    rows = [(cell.model, task_name(cell), cell.supervision) for cell in cells]
+    for names, p in zip([*rows, ("total", "", "")], [*plans, total(plans)], strict=True):
+        table.add_row(
+            *names,
+            str(p.searches),
+            str(p.searches_done),
+            str(p.trials_stored),
+            f"{p.trials[0]} to {p.trials[1]}",
+            f"{p.steps[0]:,} to {p.steps[1]:,}",
+            duration(p.seconds / workers),
+            end_section=names is rows[-1],
+        )
+    out.print(table)
+
+
+def _plans(cells: "Sequence[Cell]", store: Path) -> list:
+    from kbench.plan import plan
+    from kbench.store import Store
+    from kbench.study import CellRun, replay
+
+    runs = [CellRun(cell) for cell in cells]
+    if (store / "trials.sqlite3").exists():
+        with Store(store, create=False) as trials:
+            for cell_run in runs:
+                replay(cell_run, trials)
+    return [plan(cell_run) for cell_run in runs]
+
+
+def _announce(cells: "Sequence[Cell]", store: Any, workers: int) -> None:
+    """Say beforehand what the run will cost."""
+    from kbench.plan import total
+    from kbench.view import duration
+
+    p = total(_plans(cells, store.path.parent))
+    if p.searches_done == p.searches:
+        say(f"all {p.searches} searches are in the store: nothing to run")
+        return
+    say(
+        f"{p.searches - p.searches_done} searches to do: {p.trials[0]} to {p.trials[1]} trials, "
+        f"about {duration(p.seconds / workers)} on {workers} "
+        f"{'worker' if workers == 1 else 'workers'}"
+    )
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """Turns the first Ctrl-C (or a polite kill) into a flag; a second Ctrl-C ends at once."""
+    stopped = False
+
+    def stop(number: int, frame: object) -> None:
+        nonlocal stopped
+        if stopped:
+            raise KeyboardInterrupt
+        stopped = True
+        say("stopping (once more to end at once)")
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

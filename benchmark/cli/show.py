@@ -1,0 +1,51 @@
+"""`kbench show`: stored results again."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kbench.cli.console import out
+from kbench.cli.options import JsonOption, StoreOption
+from kbench.errors import KbenchError, unknown
+
+
+def show(
+    model: Annotated[list[str] | None, typer.Option("--model", help="Only this model.")] = None,
+    task: Annotated[list[str] | None, typer.Option("--task", help="Only this task.")] = None,
+    supervision: Annotated[
+        list[str] | None, typer.Option("--supervision", help="Only this supervision.")
+    ] = None,
+    protocol: Annotated[
+        list[str] | None, typer.Option("--protocol", help="Only this protocol, as in quick-1.")
+    ] = None,
+    store: StoreOption = Path(".kbench"),
+    as_json: JsonOption = False,
+) -> None:
+    """Show the stored results again, all or some, without running anything."""
+    from kbench.report import document, tables
+    from kbench.store import Store
+    from kbench.study import Cell, CellRun, Progress, replay
+
+    with Store(store, create=False) as trials:
+        cells = [Cell.from_spec(spec) for spec in trials.cells()]
+        if not cells:
+            raise KbenchError(f"the trial store at {store} has no results yet")
+        for kind, wanted, of in (
+            ("model", model, lambda c: c.model),
+            ("task", task, lambda c: c.task),
+            ("supervision", supervision, lambda c: c.supervision),
+            ("protocol", protocol, lambda c: c.protocol.id),
+        ):
+            for name in wanted or ():
+                if name not in (stored := {of(cell) for cell in cells}):
+                    raise unknown(f"{kind} in the store", name, stored)
+            cells = [cell for cell in cells if not wanted or of(cell) in wanted]
+        progress = [Progress(run=CellRun(cell)) for cell in cells]
+        for p in progress:
+            p.trials_reused = replay(p.run, trials)
+    if as_json:
+        print(json.dumps(document(progress), indent=2, ensure_ascii=False))
+    else:
+        out.print(tables([p.run for p in progress]))
