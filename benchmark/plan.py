@@ -27,7 +27,7 @@ class Plan:
     """On one worker, from steps timed on this machine and typical lengths of a run."""
 
 
-def plan(run: CellRun) -> Plan:
+def plan(run: CellRun, device: str = "cpu") -> Plan:
     """The cost of the rest of a cell, into which the store has been replayed."""
     cell = run.cell
     training, rates = cell.protocol.training, len(cell.protocol.learning_rates)
@@ -39,7 +39,7 @@ def plan(run: CellRun) -> Plan:
         if max(map(sum, ways)) == 0:
             continue
         if lengths not in timings:
-            timings[lengths] = _seconds_per_step(cell, lengths)
+            timings[lengths] = _seconds_per_step(cell, lengths, device)
         fewest = min(passes + fails * rates for passes, fails in ways)
         most = max((passes + fails) * rates for passes, fails in ways)
         trials = [trials[0] + fewest, trials[1] + most]
@@ -78,14 +78,14 @@ def _from_any_start(cell: Cell, lengths: Lengths) -> list[tuple[int, int]]:
     return [way for s in searches for way in s.search.futures(s.largest)]
 
 
-def _seconds_per_step(cell: Cell, lengths: Lengths) -> float:
+def _seconds_per_step(cell: Cell, lengths: Lengths, device: str) -> float:
     from kbench.training import seconds_per_step
 
     n_samples = min(cell.protocol.training.batch_size, sum(
         universe(cell.source(lengths).task, n) for n in lengths) // 2)  # fmt: skip
     probe = Probe(n_samples=n_samples, learning_rate=cell.protocol.learning_rates[0])
     with one_thread():
-        return seconds_per_step(cell.trial(lengths, cell.seeds[0], probe))
+        return seconds_per_step(cell.trial(lengths, cell.seeds[0], probe), device)
 
 
 def total(plans: Sequence[Plan]) -> Plan:

@@ -35,6 +35,9 @@ def result(progress: Progress) -> dict[str, Any]:
     best, per_seed = sharing(run)
     return {
         "model": cell.model,
+        "model_version": cell.model_version,
+        "size": dict(cell.size),
+        "backend": cell.backend,
         "task": cell.task,
         "task_params": dict(cell.task_params),
         "supervision": cell.supervision,
@@ -148,7 +151,7 @@ def _kappa_table(runs: Sequence[CellRun], title: str) -> Table:
     for run in runs:
         best, per_seed = sharing(run)
         table.add_row(
-            run.cell.model,
+            model_name(run.cell),
             task_name(run.cell),
             run.cell.supervision,
             str(len(run.cell.seeds)),
@@ -168,9 +171,17 @@ def _n_star_table(runs: Sequence[CellRun], lengths: Lengths) -> Table:
         columns = [best_of_grid(run.brackets((n,))) for n in lengths]
         joint = best_of_grid(run.brackets(lengths))
         table.add_row(
-            run.cell.model, run.cell.supervision, *map(bracket_text, columns), bracket_text(joint)
+            model_name(run.cell),
+            run.cell.supervision,
+            *map(bracket_text, columns),
+            bracket_text(joint),
         )
     return table
+
+
+def model_name(cell: Cell) -> str:
+    """The model, with its backend where that is not plain torch."""
+    return cell.model if cell.backend == "torch" else f"{cell.model} ({cell.backend})"
 
 
 def task_name(cell: Cell) -> str:

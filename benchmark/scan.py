@@ -109,17 +109,17 @@ def backend_named(name: str) -> Callable:
     """The scan of a backend; raises KbenchError where it cannot run here."""
     if name not in BACKENDS:
         raise unknown("backend", name, BACKENDS)
-    if name == "mamba-ssm" and (reason := missing_kernel()):
+    if name == "mamba-ssm" and (reason := missing_kernel("cuda")):
         raise KbenchError(f"backend mamba-ssm: {reason}")
     return BACKENDS[name]
 
 
-def missing_kernel() -> str | None:
-    """Why the kernel of mamba-ssm cannot run here; None where it can."""
-    if not torch.cuda.is_available():
-        return "it needs a CUDA device, and torch sees none"
+def missing_kernel(device: str) -> str | None:
+    """Why the kernel of mamba-ssm cannot run on this device; None where it can."""
+    if device != "cuda" or not torch.cuda.is_available():
+        return "it needs a CUDA device (--device cuda)"
     try:
         import mamba_ssm.ops.selective_scan_interface  # noqa: F401
     except ImportError as error:
-        return f"cannot be imported: {error}"
+        return f"it cannot be imported ({error}); the README says how to install kbench[cuda]"
     return None

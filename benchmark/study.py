@@ -28,12 +28,38 @@ class Cell:
     """One row of a κ table."""
 
     model: str
+    model_version: int | str
+    size: Mapping[str, Any]
+    backend: str
     task: str
+    task_version: int | str
     task_params: Mapping[str, Any]
     supervision: str
     protocol: Protocol
     lengths: Lengths
     seeds: tuple[int, ...]
+
+    @staticmethod
+    def of(
+        *,
+        model: str,
+        task: str,
+        protocol: Protocol,
+        size: Mapping[str, Any] | None = None,
+        backend: str = "torch",
+        **others: Any,
+    ) -> "Cell":
+        """The cell of a registered model, of its preset size by default, on a registered task."""
+        return Cell(
+            model=model,
+            model_version=models[model].version,
+            size=models[model].preset(protocol.presets) if size is None else size,
+            backend=backend,
+            task=task,
+            task_version=tasks[task].version,
+            protocol=protocol,
+            **others,
+        )
 
     def spec(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -64,13 +90,13 @@ class Cell:
 
     def trial(self, lengths: Lengths, seed: int, probe: Probe) -> Trial:
         """The run that a search asks for."""
-        model, task = models[self.model], tasks[self.task]
         return Trial(
-            model=model.name,
-            model_version=model.version,
-            size=model.preset(self.protocol.presets),
-            task=task.name,
-            task_version=task.version,
+            model=self.model,
+            model_version=self.model_version,
+            size=self.size,
+            backend=self.backend,
+            task=self.task,
+            task_version=self.task_version,
             task_params=self.task_params,
             supervision=self.supervision,
             lengths=lengths,

@@ -13,6 +13,8 @@ from torch import Tensor
 
 import kbench
 from kbench.data import Source, Split, generator
+from kbench.errors import KbenchError
+from kbench.modules import build
 from kbench.protocol import Futility
 from kbench.registry import models, tasks
 from kbench.supervision import IGNORE
@@ -45,17 +47,20 @@ def validation_interval(n_validation: int, batch_size: int) -> int:
 class Member:
     """One trial of a cohort: its model, optimiser, data order and verdict."""
 
-    def __init__(self, trial: Trial, train: Split, validation: Split) -> None:
+    def __init__(self, trial: Trial, train: Split, validation: Split, device: str = "cpu") -> None:
         self.trial, self.train, self.validation = trial, train, validation
-        source = source_of(trial)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(trial.seed)
-            self.model = models[trial.model].cls(source.vocab_size(), source.width(), **trial.size)
+        source, entry = source_of(trial), models[trial.model]
+        if entry.version != trial.model_version:
+            raise KbenchError(f"the source of {trial.model} has changed since the run began")
+        self.model = build(
+            entry, source.vocab_size(), source.width(), trial.size,
+            backend=trial.backend, seed=trial.seed,
+        ).to(device)  # fmt: skip
         self.optimizer = torch.optim.Adam(
             self.model.parameters(), lr=trial.learning_rate, fused=True
         )
-        self.tokens, self.targets = _tensors(train)
-        self.validation_tokens, self.validation_targets = _tensors(validation)
+        self.tokens, self.targets = _tensors(train, device)
+        self.validation_tokens, self.validation_targets = _tensors(validation, device)
         self.n_targets = int((self.validation_targets != IGNORE).sum())
         self.batch_size = min(trial.training.batch_size, trial.n_samples)
         self.interval = validation_interval(len(self.validation_tokens), self.batch_size)
@@ -65,7 +70,7 @@ class Member:
         self.best_loss, self.best_step = math.inf, 0
         self._best_at: list[tuple[int, float]] = []
         self._not_by_heart = 0
-        self._fit_sum, self._fit_steps = torch.zeros(()), 0
+        self._fit_sum, self._fit_steps = torch.zeros((), device=device), 0
         self.last_validation_loss = self.last_training_loss = math.inf
         self.reason: str | None = None
 
@@ -73,7 +78,7 @@ class Member:
         """Indices of the next batch: epochs in a new order each, an incomplete last batch left."""
         batch = next(self._epoch, None)
         if batch is None:
-            order = torch.from_numpy(self._rng.permutation(len(self.tokens)))
+            order = torch.from_numpy(self._rng.permutation(len(self.tokens))).to(self.tokens.device)
             self._epoch = iter(order.split(self.batch_size)[: len(order) // self.batch_size])
             batch = next(self._epoch)
         return batch
@@ -113,7 +118,7 @@ class Member:
         """Measure the validation loss and decide whether the run ends here."""
         self.last_validation_loss = loss = self.validation_loss()
         self.last_training_loss = fit = self._fit_sum.item() / self._fit_steps
-        self._fit_sum, self._fit_steps = torch.zeros(()), 0
+        self._fit_sum, self._fit_steps = torch.zeros_like(self._fit_sum), 0
         training = self.trial.training
         if loss < self.best_loss:
             self.best_loss, self.best_step = loss, self.steps
@@ -151,7 +156,9 @@ class Member:
 
 
 def train(
-    cohort: Sequence[Trial], on_validation: Callable[[Member], None] = lambda member: None
+    cohort: Sequence[Trial],
+    on_validation: Callable[[Member], None] = lambda member: None,
+    device: str = "cpu",
 ) -> list[TrialResult]:
     """Train every trial of a cohort to its first success or its end, in the order given.
 
@@ -160,7 +167,7 @@ def train(
     """
     start = time.perf_counter()
     source = source_of(cohort[0])
-    members = [Member(t, *source.splits(t.n_samples, t.seed)) for t in cohort]
+    members = [Member(t, *source.splits(t.n_samples, t.seed), device) for t in cohort]
     seconds = dict.fromkeys(range(len(members)), 0.0)
     active = list(enumerate(members))
     while active:
@@ -182,24 +189,26 @@ def train(
             histogram={str(n): count for n, count in m.train.histogram.items()},
             data_sha256={"train": m.train.sha256(), "validation": m.validation.sha256()},
             wall_s=round(seconds[i], 3),
-            environment=environment(),
+            environment=environment(device),
         )
         for i, m in enumerate(members)
     ]
 
 
-def seconds_per_step(trial: Trial, steps: int = 4) -> float:
+def seconds_per_step(trial: Trial, device: str = "cpu", steps: int = 4) -> float:
     """The shortest of a few steps of a model that is thrown away."""
-    member = Member(trial, *source_of(trial).splits(trial.n_samples, trial.seed))
+    member = Member(trial, *source_of(trial).splits(trial.n_samples, trial.seed), device)
     times = []
     for _ in range(steps):
         start = time.perf_counter()
         member.step()
+        if device == "cuda":
+            torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
     return min(times)
 
 
-def environment() -> dict[str, Any]:
+def environment(device: str = "cpu") -> dict[str, Any]:
     """What a result may depend on besides the trial itself."""
     return {
         "kbench": kbench.__version__,
@@ -207,10 +216,10 @@ def environment() -> dict[str, Any]:
         "numpy": np.__version__,
         "python": platform.python_version(),
         "machine": platform.machine(),
-        "device": "cpu",
+        "device": torch.cuda.get_device_name() if device == "cuda" else device,
         "threads": torch.get_num_threads(),
     }
 
 
-def _tensors(split: Split) -> tuple[Tensor, Tensor]:
-    return torch.from_numpy(split.tokens), torch.from_numpy(split.targets)
+def _tensors(split: Split, device: str) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(split.tokens).to(device), torch.from_numpy(split.targets).to(device)

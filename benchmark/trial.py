@@ -25,10 +25,12 @@ class Trial:
     """Everything that decides how a run ends. Equal trials are run once."""
 
     model: str
-    model_version: int
+    model_version: int | str
     size: Mapping[str, Any]
+    backend: str
+    """Which implementation of the model's innermost operation; `torch` unless it has others."""
     task: str
-    task_version: int
+    task_version: int | str
     task_params: Mapping[str, Any]
     supervision: str
     lengths: tuple[int, ...]

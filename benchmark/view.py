@@ -5,7 +5,7 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from kbench.report import interval_text, per_seed_text, sharing, task_name
+from kbench.report import interval_text, model_name, per_seed_text, sharing, task_name
 from kbench.sharing import verdict
 from kbench.study import Driver
 from kbench.study import Progress as CellProgress
@@ -81,7 +81,7 @@ class View:
 
 
 def _name(p: CellProgress) -> str:
-    return f"{p.run.cell.model} {task_name(p.run.cell)} {p.run.cell.supervision}"
+    return f"{model_name(p.run.cell)} {task_name(p.run.cell)} {p.run.cell.supervision}"
 
 
 def _trial_name(trial: Trial) -> str:

@@ -81,7 +81,7 @@ RULES = [(w, k, h) for h in (True, False) for w in (100, 150, 200) for k in (1.0
 
 def jobs(protocol, seeds=2):
     for model, supervision, lengths, sizes in CELLS[protocol.name]:
-        cell = Cell(
+        cell = Cell.of(
             model=model,
             task="modadd",
             task_params={"m": 3},

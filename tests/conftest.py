@@ -47,7 +47,7 @@ def tiny_yaml(tmp_path_factory) -> Path:
 @pytest.fixture
 def cell(tiny_yaml) -> Cell:
     """A real cell that takes seconds."""
-    return Cell(
+    return Cell.of(
         model="lstm",
         task="modadd",
         task_params={"m": 2},

@@ -9,7 +9,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ORDER = [
     "errors", "registry", "scan", "tasks", "supervision", "data", "protocol", "trial", "models",
-    "training", "search", "sharing", "executors", "store", "study", "plan", "report", "view", "cli",
+    "modules", "conformance", "training", "search", "sharing", "executors", "store", "study",
+    "plan", "report", "view", "cli",
 ]  # fmt: skip
 SOURCES = [p for folder in ("benchmark", "models", "tasks") for p in (ROOT / folder).rglob("*.py")]
 PURE = {"search": {"math", "collections", "dataclasses", "functools", "typing"},

@@ -59,6 +59,7 @@ def test_every_part_of_a_trial_is_part_of_its_key(cell):
         "model": "mamba",
         "model_version": 2,
         "size": {"width": 65, "layers": 1},
+        "backend": "mamba-ssm",
         "task": "other",
         "task_version": 2,
         "task_params": {"m": 3},

@@ -30,6 +30,7 @@ TRIAL = Trial(
     model="lstm",
     model_version=1,
     size={"width": 16, "layers": 1},
+    backend="torch",
     task="modadd",
     task_version=1,
     task_params={"m": 3},

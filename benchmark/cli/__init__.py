@@ -5,6 +5,7 @@ import sys
 import typer
 from typer.exceptions import TyperException
 
+from kbench.cli.check import check
 from kbench.cli.console import say
 from kbench.cli.list import list_
 from kbench.cli.run import plan, run
@@ -22,6 +23,7 @@ app.command()(run)
 app.command()(plan)
 app.command()(show)
 app.command("list")(list_)
+app.command()(check)
 
 
 def main() -> None:

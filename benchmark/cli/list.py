@@ -1,11 +1,16 @@
 """`kbench list`: the models, tasks and protocols there are."""
 
 import enum
-from typing import Annotated
+import sys
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kbench.cli.console import out
+from kbench.cli.options import ProtocolOption
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 class Kind(enum.StrEnum):
@@ -16,28 +21,87 @@ class Kind(enum.StrEnum):
     PROTOCOLS = "protocols"
 
 
-def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
-    """List the models, tasks or protocols there are."""
+def list_(
+    kind: Annotated[Kind, typer.Argument(help="What to list.")],
+    protocol: ProtocolOption = "quick",
+    task: Annotated[
+        str, typer.Option("--task", help="Task for which the models' sizes are measured.")
+    ] = "modadd",
+) -> None:
+    """List the models, with their sizes as measured, the tasks or the protocols there are."""
+    out.print(
+        {
+            Kind.MODELS: lambda: _models(protocol, task),
+            Kind.TASKS: _tasks,
+            Kind.PROTOCOLS: _protocols,
+        }[kind]()
+    )
+
+
+def _models(protocol: str, task: str) -> "Table":
     from rich.table import Table
 
-    from kbench import protocol, registry
+    from kbench.cli.options import subjects
+    from kbench.conformance import state_text
+    from kbench.executors.local import one_thread
+    from kbench.modules import flops_per_token, parameter_count, state_size
+    from kbench.registry import models
+
+    found = subjects(models.names(), protocol, task)
+    table = Table(
+        title=f"Sizes of protocol {protocol} for {task}, T = {found[0].max_len}",
+        title_justify="left",
+    )
+    table.add_column("name")
+    table.add_column("version")
+    table.add_column("parameters", justify="right")
+    table.add_column("state kept")
+    table.add_column("FLOPs/token", justify="right")
+    table.add_column("what it is")
+    with one_thread():
+        for subject in found:
+            model, shape = subject.model(), (subject.vocab_size, subject.max_len)
+            table.add_row(
+                subject.entry.name,
+                str(subject.entry.version),
+                f"{parameter_count(model):,}",
+                state_text(state_size(model, *shape)),
+                f"{flops_per_token(model, *shape):,.0f}",
+                _what(subject.entry.cls),
+            )
+    return table
+
+
+def _tasks() -> "Table":
+    from rich.table import Table
+
+    from kbench.registry import tasks
 
     table = Table("name", "version", "what it is")
-    if kind is Kind.PROTOCOLS:
-        for name in protocol.names():
-            p = protocol.load(name)
-            rates = ", ".join(f"{rate:g}" for rate in p.learning_rates)
-            table.add_row(
-                name,
-                str(p.version),
-                f"ε = {p.training.eps:g}, {p.training.steps:,} steps, {p.seeds.count} seeds, "
-                f"learning rates {rates}",
-            )
-    else:
-        entries = registry.models if kind is Kind.MODELS else registry.tasks
-        for name in entries.names():
-            entry = entries[name]
-            table.add_row(
-                name, str(entry.version), (entry.cls.__doc__ or "").strip().splitlines()[0]
-            )
-    out.print(table)
+    for name in tasks.names():
+        table.add_row(name, str(tasks[name].version), _what(tasks[name].cls))
+    return table
+
+
+def _protocols() -> "Table":
+    from rich.table import Table
+
+    from kbench import protocol as protocols
+
+    table = Table("name", "version", "what it is")
+    for name in protocols.names():
+        p = protocols.load(name)
+        rates = ", ".join(f"{rate:g}" for rate in p.learning_rates)
+        table.add_row(
+            name,
+            str(p.version),
+            f"ε = {p.training.eps:g}, {p.training.steps:,} steps, {p.seeds.count} seeds, "
+            f"learning rates {rates}",
+        )
+    return table
+
+
+def _what(cls: type) -> str:
+    """The first line of the module's docstring, or of the class's."""
+    doc = sys.modules[cls.__module__].__doc__ or cls.__doc__ or ""
+    return doc.strip().splitlines()[0] if doc.strip() else ""

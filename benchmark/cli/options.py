@@ -10,11 +10,16 @@ import typer
 from kbench.errors import KbenchError, unknown
 
 if TYPE_CHECKING:
+    from kbench.conformance import Subject
     from kbench.registry import Entry
     from kbench.study import Cell
 
-ModelOption = Annotated[list[str], typer.Option("--model", help="Model; repeatable.")]
-TaskOption = Annotated[list[str], typer.Option("--task", help="Task; repeatable.")]
+ModelOption = Annotated[
+    list[str], typer.Option("--model", help="Model, or path/to/file.py:Class; repeatable.")
+]
+TaskOption = Annotated[
+    list[str], typer.Option("--task", help="Task, or path/to/file.py:Class; repeatable.")
+]
 SupervisionOption = Annotated[
     list[str] | None,
     typer.Option("--supervision", help="outcome, cot or aligned; repeatable. Default: all."),
@@ -33,12 +38,27 @@ SetOption = Annotated[
 SeedsOption = Annotated[
     int | None, typer.Option("--seeds", help="Number of seeds. Default: the protocol's.")
 ]
+MatchOption = Annotated[
+    str | None,
+    typer.Option(
+        "--match", help="`params`: rescale widths to the reference's parameter count within 5 %."
+    ),
+]
+ReferenceOption = Annotated[
+    str | None, typer.Option("--reference", help="Model to match. Default: the first --model.")
+]
+DeviceOption = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
+BackendOption = Annotated[
+    str,
+    typer.Option("--backend", help="torch, mamba-ssm, or auto: the fastest that the device has."),
+]
 StoreOption = Annotated[Path, typer.Option("--store", help="Folder of the trial store.")]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="One JSON document on stdout, all else on stderr.")
 ]
 WorkersOption = Annotated[
-    int | None, typer.Option("--workers", help="Processes. Default: one for each core.")
+    int | None,
+    typer.Option("--workers", help="Processes. Default: one for each core."),
 ]
 
 
@@ -50,11 +70,14 @@ def to_cells(
     lengths: str | None,
     settings: Sequence[str] | None,
     seeds: int | None,
+    match: str | None,
+    reference: str | None,
+    device: str,
+    backend: str,
 ) -> "list[Cell]":
     """Every model on every task under every supervision; raises KbenchError for bad input."""
     from kbench import protocol as protocols
     from kbench.registry import models, tasks
-    from kbench.study import Cell
     from kbench.supervision import SUPERVISIONS
 
     # What costs nothing to check comes first, the models, which import torch, last.
@@ -64,6 +87,10 @@ def to_cells(
             raise unknown("supervision", supervision, SUPERVISIONS)
     if seeds is not None and seeds < 1:
         raise KbenchError(f"--seeds is a number of seeds, at least 1, got {seeds}")
+    if match not in (None, "params"):
+        raise unknown("--match", match, ["params"])
+    if reference and not match:
+        raise KbenchError("--reference is the model for --match params, which is not given")
     span = _lengths(lengths) if lengths else None
     task_entries = [tasks[name] for name in _once(task_names)]
     changes = _settings(settings or (), task_entries)
@@ -75,11 +102,14 @@ def to_cells(
         params[task.name] = preset | changes[task.name]
         task.cls(**params[task.name])
     model_entries = [models[name] for name in _once(model_names)]
-    for model in model_entries:
-        model.preset(protocol.presets)
-    return [
-        Cell(
+    backends = _backends(model_entries, backend, device)
+
+    from kbench.study import Cell
+
+    cells = [
+        Cell.of(
             model=model.name,
+            backend=backends[model.name],
             task=task.name,
             task_params=params[task.name],
             supervision=supervision,
@@ -91,6 +121,101 @@ def to_cells(
         for model in model_entries
         for supervision in _once(supervisions or SUPERVISIONS)
     ]
+    if match:
+        cells = [_matched(cell, models[reference or model_names[0]]) for cell in cells]
+    _ensure_usable(cells)
+    return cells
+
+
+def subjects(model_names: Sequence[str], protocol_name: str, task_name: str) -> "list[Subject]":
+    """The models at a protocol's size, for a task's longest input under any supervision."""
+    from kbench import protocol as protocols
+    from kbench.conformance import Subject
+    from kbench.data import Source
+    from kbench.registry import models, tasks
+
+    protocol, task = protocols.load(protocol_name), tasks[task_name]
+    params = dict(task.preset(protocol.presets))
+    source = Source(
+        task=task.cls(**{k: v for k, v in params.items() if k != "lengths"}),
+        supervision="cot",
+        lengths=params["lengths"],
+        max_validation=protocol.training.max_validation,
+        max_validation_fraction=protocol.training.max_validation_fraction,
+    )
+    return [
+        Subject(
+            entry=models[name],
+            size=models[name].preset(protocol.presets),
+            vocab_size=source.vocab_size(),
+            max_len=source.width(),
+        )
+        for name in _once(model_names)
+    ]
+
+
+def _backends(entries: "Sequence[Entry]", wanted: str, device: str) -> dict[str, str]:
+    """The backend of each model; one with no choice keeps the one that it has."""
+    import torch
+
+    from kbench.modules import backends
+    from kbench.scan import BACKENDS, missing_kernel
+
+    if device not in ("cpu", "cuda"):
+        raise unknown("device", device, ["cpu", "cuda"])
+    if device == "cuda" and not torch.cuda.is_available():
+        raise KbenchError("--device cuda: torch sees no CUDA device here")
+    if wanted not in ("auto", *BACKENDS):
+        raise unknown("backend", wanted, ["auto", *BACKENDS])
+    if wanted == "mamba-ssm" and (reason := missing_kernel(device)):
+        raise KbenchError(f"--backend mamba-ssm: {reason}")
+    if wanted not in ("auto", "torch") and not any(wanted in backends(e) for e in entries):
+        raise KbenchError(
+            f"--backend {wanted}: none of {', '.join(e.name for e in entries)} has it"
+        )
+    chosen = {}
+    for entry in entries:
+        able = [b for b in backends(entry) if b == "torch" or not missing_kernel(device)]
+        chosen[entry.name] = able[-1] if wanted == "auto" else wanted if wanted in able else able[0]
+    return chosen
+
+
+def _matched(cell: "Cell", reference: "Entry") -> "Cell":
+    """The cell with its model as wide as makes it as large as the reference."""
+    import dataclasses
+
+    from kbench.modules import build, match_parameters, parameter_count
+    from kbench.registry import models
+
+    source = cell.source(cell.lengths)
+    shape = source.vocab_size(), source.width()
+    target = parameter_count(build(reference, *shape, reference.preset(cell.protocol.presets)))
+    if cell.model == reference.name:
+        return cell
+    size = match_parameters(models[cell.model], cell.size, target, *shape)
+    return dataclasses.replace(cell, size=size)
+
+
+def _ensure_usable(cells: "Sequence[Cell]") -> None:
+    """Every model once as it would be built for its longest input."""
+    from kbench.conformance import Subject, ensure_usable
+    from kbench.executors.local import one_thread
+    from kbench.registry import models
+
+    widest: dict[tuple[str, str], Subject] = {}
+    for cell in cells:
+        source = cell.source(cell.lengths)
+        key = cell.model, cell.task
+        if key not in widest or widest[key].max_len < source.width():
+            widest[key] = Subject(
+                entry=models[cell.model],
+                size=cell.size,
+                vocab_size=source.vocab_size(),
+                max_len=source.width(),
+            )
+    with one_thread():
+        for subject in widest.values():
+            ensure_usable(subject)
 
 
 def _once(names: Any) -> list[str]:
@@ -132,11 +257,11 @@ def _settings(settings: Sequence[str], entries: "Sequence[Entry]") -> dict[str, 
     return changes
 
 
-def worker_count(workers: int | None) -> int:
-    """The number asked for, or one for each core that this process may use."""
+def worker_count(workers: int | None, device: str) -> int:
+    """The number asked for, or one for each core that this process may use; on a GPU one."""
     import os
 
     if workers is not None and workers < 1:
         raise KbenchError(f"--workers is a number of processes, at least 1, got {workers}")
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return workers or available or 1
+    return workers or (available if device == "cpu" else None) or 1

@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from kbench.cli.console import err, out, say
 from kbench.cli.options import (
+    BackendOption,
+    DeviceOption,
     JsonOption,
     LengthsOption,
+    MatchOption,
     ModelOption,
     ProtocolOption,
+    ReferenceOption,
     SeedsOption,
     SetOption,
     StoreOption,
@@ -37,13 +41,19 @@ def run(
     lengths: LengthsOption = None,
     set_: SetOption = None,
     seeds: SeedsOption = None,
+    match: MatchOption = None,
+    reference: ReferenceOption = None,
+    device: DeviceOption = "cpu",
+    backend: BackendOption = "auto",
     workers: WorkersOption = None,
     store: StoreOption = Path(".kbench"),
     as_json: JsonOption = False,
 ) -> int:
     """Measure N* and κ. Ctrl-C stops; the same command goes on, and runs no stored trial again."""
-    cells = to_cells(model, task, supervision, protocol, lengths, set_, seeds)
-    workers = worker_count(workers)
+    cells = to_cells(
+        model, task, supervision, protocol, lengths, set_, seeds, match, reference, device, backend
+    )
+    workers = worker_count(workers, device)
     from kbench.executors.local import local
     from kbench.report import document, tables
     from kbench.store import Store, StoreFullError
@@ -51,8 +61,8 @@ def run(
     from kbench.view import View
 
     with Store(store) as trials, _interruptible() as stopping:
-        _announce(cells, trials, workers)
-        with local(workers, stopping) as executor:
+        _announce(cells, trials, workers, device)
+        with local(workers, stopping, device) as executor:
             driver = Driver(cells, trials, executor, stopping)
             full = None
             try:
@@ -93,25 +103,31 @@ def plan(
     lengths: LengthsOption = None,
     set_: SetOption = None,
     seeds: SeedsOption = None,
+    match: MatchOption = None,
+    reference: ReferenceOption = None,
+    device: DeviceOption = "cpu",
+    backend: BackendOption = "auto",
     workers: WorkersOption = None,
     store: StoreOption = Path(".kbench"),
 ) -> None:
     """Say what `run` with the same options would cost, and what the store has of it already."""
-    cells = to_cells(model, task, supervision, protocol, lengths, set_, seeds)
-    workers = worker_count(workers)
+    cells = to_cells(
+        model, task, supervision, protocol, lengths, set_, seeds, match, reference, device, backend
+    )
+    workers = worker_count(workers, device)
     from rich.table import Table
 
     from kbench.plan import total
-    from kbench.report import task_name
+    from kbench.report import model_name, task_name
     from kbench.view import duration
 
-    plans = _plans(cells, store)
+    plans = _plans(cells, store, device)
     table = Table(title=f"Plan: {workers} workers", title_justify="left", title_style="bold")
     for column in ("model", "task", "supervision"):
         table.add_column(column)
     for column in ("searches", "done", "stored trials", "trials to run", "steps", "time, about"):
         table.add_column(column, justify="right")
-    rows = [(cell.model, task_name(cell), cell.supervision) for cell in cells]
+    rows = [(model_name(cell), task_name(cell), cell.supervision) for cell in cells]
     for names, p in zip([*rows, ("total", "", "")], [*plans, total(plans)], strict=True):
         table.add_row(
             *names,
@@ -126,7 +142,7 @@ def plan(
     out.print(table)
 
 
-def _plans(cells: "Sequence[Cell]", store: Path) -> list:
+def _plans(cells: "Sequence[Cell]", store: Path, device: str) -> list:
     from kbench.plan import plan
     from kbench.store import Store
     from kbench.study import CellRun, replay
@@ -136,15 +152,15 @@ def _plans(cells: "Sequence[Cell]", store: Path) -> list:
         with Store(store, create=False) as trials:
             for cell_run in runs:
                 replay(cell_run, trials)
-    return [plan(cell_run) for cell_run in runs]
+    return [plan(cell_run, device) for cell_run in runs]
 
 
-def _announce(cells: "Sequence[Cell]", store: Any, workers: int) -> None:
+def _announce(cells: "Sequence[Cell]", store: Any, workers: int, device: str) -> None:
     """Say beforehand what the run will cost."""
     from kbench.plan import total
     from kbench.view import duration
 
-    p = total(_plans(cells, store.path.parent))
+    p = total(_plans(cells, store.path.parent, device))
     if p.searches_done == p.searches:
         say(f"all {p.searches} searches are in the store: nothing to run")
         return

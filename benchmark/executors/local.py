@@ -33,7 +33,9 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def run_trial(trial: Trial, stopping: Callable[[], bool] = lambda: False) -> TrialResult:
+def run_trial(
+    trial: Trial, device: str = "cpu", stopping: Callable[[], bool] = lambda: False
+) -> TrialResult:
     """Train one trial on one thread."""
     from kbench.training import Member, train
 
@@ -42,7 +44,7 @@ def run_trial(trial: Trial, stopping: Callable[[], bool] = lambda: False) -> Tri
             raise Cancelled
 
     with one_thread():
-        return train([trial], check)[0]
+        return train([trial], check, device)[0]
 
 
 class InProcess:
@@ -50,8 +52,8 @@ class InProcess:
 
     capacity = 1
 
-    def __init__(self, stopping: Callable[[], bool] = lambda: False) -> None:
-        self._stopping = stopping
+    def __init__(self, stopping: Callable[[], bool] = lambda: False, device: str = "cpu") -> None:
+        self._stopping, self._device = stopping, device
         self._waiting: list[Trial] = []
 
     def submit(self, trial: Trial) -> None:
@@ -64,7 +66,9 @@ class InProcess:
         while self._waiting and not self._stopping():
             trial = self._waiting.pop()
             try:
-                done.append(Finished(trial=trial, result=run_trial(trial, self._stopping)))
+                done.append(
+                    Finished(trial=trial, result=run_trial(trial, self._device, self._stopping))
+                )
             except Cancelled:
                 break
             except Exception as error:  # a user's model may raise anything; the driver decides
@@ -81,8 +85,8 @@ class InProcess:
 class SpawnPool:
     """`workers` processes, each on one thread. One that dies takes only its own trial along."""
 
-    def __init__(self, workers: int) -> None:
-        self.capacity = workers
+    def __init__(self, workers: int, device: str = "cpu") -> None:
+        self.capacity, self._device = workers, device
         self._running: dict[concurrent.futures.Future, Trial] = {}
         # Ctrl-C reaches the whole process group, and is the driver's alone to answer. Threads and
         # processes inherit the mask, so that a worker is deaf to it from its first moment.
@@ -99,7 +103,7 @@ class SpawnPool:
 
     def submit(self, trial: Trial) -> None:
         """Hand the trial to an idle worker."""
-        self._running[self._pool.schedule(run_trial, args=(trial,))] = trial
+        self._running[self._pool.schedule(run_trial, args=(trial, self._device))] = trial
 
     def finished(self) -> list[Finished]:
         """Collect what has ended; wait up to a fifth of a second for the first."""
@@ -116,9 +120,11 @@ class SpawnPool:
         self._pool.join()
 
 
-def local(workers: int, stopping: Callable[[], bool] = lambda: False) -> Executor:
+def local(
+    workers: int, stopping: Callable[[], bool] = lambda: False, device: str = "cpu"
+) -> Executor:
     """In this process for one worker, a pool for more."""
-    return InProcess(stopping) if workers == 1 else SpawnPool(workers)
+    return InProcess(stopping, device) if workers == 1 else SpawnPool(workers, device)
 
 
 def _collect(trial: Trial, future: concurrent.futures.Future) -> Finished:

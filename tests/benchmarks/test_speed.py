@@ -64,6 +64,7 @@ def a_member(model, length, n_validation=437):
         model=model,
         model_version=models[model].version,
         size=models[model].preset("quick"),
+        backend="torch",
         task="modadd",
         task_version=1,
         task_params={"m": 5},
