@@ -35,12 +35,13 @@ class Entry(Generic[T]):
     changes; of a class that is not packaged with kbench, the digest of its source."""
     presets: Mapping[str, Mapping[str, Any]] | None
     """Keyword arguments of the class by protocol family (`quick`, `cpu`, `paper`); None where the
-    class has only its defaults."""
+    defaults of its constructor are all there is."""
 
     def preset(self, family: str) -> Mapping[str, Any]:
         """The arguments for a protocol family; raises KbenchError where there are none."""
         if self.presets is None:
-            return {}
+            parameters = inspect.signature(self.cls).parameters.values()
+            return {p.name: p.default for p in parameters if p.default is not p.empty}
         if family not in self.presets:
             raise unknown(f"preset of {self.name}", family, self.presets)
         return self.presets[family]

@@ -46,6 +46,6 @@ class DenseSSM(nn.Module):
         h_BS = self.start.expand(len(tokens_BT), S) if state is None else state
         h = []
         for A_BSS in A_BTSS.unbind(1):
-            h_BS = F.rms_norm((A_BSS @ h_BS.unsqueeze(-1)).squeeze(-1), (S,))
+            h_BS = math.sqrt(S) * F.normalize((A_BSS @ h_BS.unsqueeze(-1)).squeeze(-1), dim=-1)
             h.append(h_BS)
         return self.head(torch.stack(h, dim=1)), h_BS
