@@ -50,6 +50,12 @@ BAD = {
     "--model lstm --task modadd --modell x": "No such option: --modell",
     "--model lstm": "Missing option '--task'",
     "--model lstm --task modadd --store /dev/null": "cannot open the trial store",
+    "--model lstm --task modadd --match parms": "did you mean 'params'",
+    "--model lstm --task modadd --reference gru": "--reference is the model for --match params",
+    "--model lstm --task modadd --match params --reference grru": "did you mean 'gru'",
+    "--model lstm --task modadd --device cuad": "did you mean 'cuda'",
+    "--model lstm --task modadd --backend tork": "did you mean 'torch'",
+    "--model mamba --task modadd --backend mamba-ssm": "needs a CUDA device",
     "--model lstmm --task modad --supervision foo --set m=-1": "unknown",
 }
 
@@ -72,6 +78,9 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(options, tmp_path):
         (["list", "modles"], "'modles'"),
         (["show"], "no trial store"),
         (["plan", "--model", "lstm", "--task", "modad"], "did you mean 'modadd'"),
+        (["check", "lstmm"], "did you mean 'lstm'"),
+        (["check", "lstm", "--protocol", "quik"], "did you mean 'quick'"),
+        (["list", "models", "--task", "modad"], "did you mean 'modadd'"),
     ],
 )
 def test_other_commands_answer_bad_input_alike(args, said, tmp_path):
