@@ -15,6 +15,7 @@ from torch import nn
 
 from kbench.protocol import Training
 from kbench.registry import models
+from kbench.scan import torch_scan
 from kbench.training import Member, source_of
 from kbench.trial import Trial
 
@@ -138,3 +139,35 @@ def test_lstm_step_against_torch_lstm(benchmark, compare, report, length):
     seconds = compare(ours=member.step, bare=bare_step(bare, member))
     report(ratio=seconds.ours / seconds.bare)
     benchmark.pedantic(member.step, rounds=1 if benchmark.disabled else 40)
+
+
+def parallel_scan(delta, x, A, B, C):
+    """The scan in ⌈log2 T⌉ sweeps over whole sequences (Hillis & Steele 1986), by autograd."""
+    decay = torch.exp(delta.unsqueeze(1) * A.unsqueeze(1).unsqueeze(0))
+    h = (delta * x).unsqueeze(1) * B.transpose(1, 2).unsqueeze(-1)
+    reach = 1
+    while reach < len(x):
+        before_h, before_decay = (z.roll(reach, 0) for z in (h, decay))
+        before_h[:reach], before_decay[:reach] = 0, 1
+        h, decay = h + decay * before_h, decay * before_decay
+        reach *= 2
+    return (h * C.transpose(1, 2).unsqueeze(-1)).sum(1)
+
+
+@pytest.mark.parametrize("length", [4, 8, 16, 32, 64, 128])
+def test_scan_step_by_step_against_parallel(benchmark, compare, report, length):
+    T, B, E, S = length, 64, 64, 16
+    generator = torch.Generator().manual_seed(0)
+    inputs = [
+        torch.randn(shape, generator=generator)
+        for shape in ((T, B, E), (T, B, E), (S, E), (T, B, S), (T, B, S))
+    ]
+    inputs[0], inputs[2] = F.softplus(inputs[0]), -inputs[2].abs()
+    inputs = [z.requires_grad_() for z in inputs]
+    torch.testing.assert_close(parallel_scan(*inputs), torch_scan(*inputs)[0])
+    times = compare(
+        ours=lambda: torch_scan(*inputs)[0].sum().backward(),
+        parallel=lambda: parallel_scan(*inputs).sum().backward(),
+    )
+    report(parallel_per_ours=times.parallel / times.ours)
+    benchmark(lambda: torch_scan(*inputs)[0].sum().backward())

@@ -1,0 +1,67 @@
+"""What can only be seen on a CUDA device; skipped without one."""
+
+import pytest
+import torch
+from test_models import scan_inputs
+
+from kbench.modules import build
+from kbench.registry import models
+from kbench.scan import kernel_scan, missing_kernel, torch_scan
+from kbench.search import Probe
+from kbench.training import train
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
+needs_kernel = pytest.mark.skipif(bool(missing_kernel("cuda")), reason="mamba-ssm not installed")
+
+
+@needs_kernel
+@pytest.mark.parametrize("T", [1, 7, 40, 128])
+def test_the_kernel_is_our_scan(T):
+    delta, x, A, B, C = scan_inputs(T, 8, 64, 16)
+    inputs = [
+        z.detach().float().cuda().requires_grad_()
+        for z in (delta, x, A, B.transpose(1, 2), C.transpose(1, 2))
+    ]
+    (ours, last), (theirs, their_last) = torch_scan(*inputs), kernel_scan(*inputs)
+    torch.testing.assert_close(theirs, ours, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(their_last, last, rtol=1e-4, atol=1e-5)
+    direction = torch.randn_like(ours)
+    torch.testing.assert_close(
+        torch.autograd.grad(theirs, inputs, direction),
+        torch.autograd.grad(ours, inputs, direction),
+        rtol=1e-3,
+        atol=1e-4,
+    )
+
+
+@needs_kernel
+def test_mamba_is_the_same_on_both_backends():
+    size = models["mamba"].preset("quick")
+    tokens = torch.randint(5, (16, 20), device="cuda")
+    ours, theirs = (
+        build(models["mamba"], 5, 20, size, backend=b).cuda()(tokens)
+        for b in ("torch", "mamba-ssm")
+    )
+    torch.testing.assert_close(theirs, ours, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_logits_on_the_gpu_are_those_of_the_cpu(name):
+    model = build(models[name], 5, 12, models[name].preset("quick"))
+    tokens = torch.randint(5, (16, 12))
+    with torch.no_grad():
+        expected = model(tokens)
+        torch.testing.assert_close(
+            model.cuda()(tokens.cuda()).cpu(), expected, rtol=1e-3, atol=1e-3
+        )
+
+
+def test_a_trial_trains_on_the_gpu(cell):
+    trial = cell.trial((5,), 1, Probe(n_samples=20, learning_rate=0.01))
+    (there,), (here,) = train([trial], device="cuda"), train([trial])
+    assert there.outcome == here.outcome
+    assert there.data_sha256 == here.data_sha256
+    assert there.environment["device"] == torch.cuda.get_device_name()
