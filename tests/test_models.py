@@ -11,6 +11,7 @@ from oracles import SHAPES, VOCAB, assert_agrees, draw_tokens, shake, under
 from scipy.stats import kstest
 from torch import nn
 from torch.func import functional_call
+from torch.utils._pytree import tree_leaves
 
 from kbench.models.mamba import Mamba, Mixer
 from kbench.registry import models
@@ -128,6 +129,48 @@ def test_every_preset_builds_and_runs(name, preset):
         model = build(name, preset=preset)
         logits = model(torch.zeros(2, MAX_LEN, dtype=torch.int64))
     assert logits.shape == (2, MAX_LEN, VOCAB)
+
+
+def extend(model, tokens, sizes, state=None):
+    """Logits and state after pieces of these sizes."""
+    pieces = []
+    for piece in tokens.split(sizes, dim=1):
+        logits, state = model.extend(piece, state)
+        pieces.append(logits)
+    return torch.cat(pieces, dim=1), state
+
+
+def numbers(state):
+    return sum(leaf.numel() for leaf in tree_leaves(state))
+
+
+@pytest.mark.parametrize("sizes", [[1, 8], [4, 5], [8, 1], [2, 1, 5, 1], [1] * MAX_LEN])
+def test_extending_in_pieces_gives_the_logits_of_the_whole(name, sizes):
+    model, tokens = shake(build(name, preset="cpu")), draw_tokens(3, MAX_LEN)
+    with torch.no_grad():
+        torch.testing.assert_close(extend(model, tokens, sizes)[0], model(tokens))
+
+
+@pytest.mark.parametrize("time", range(1, MAX_LEN + 1))
+def test_size_of_a_state_is_decided_by_the_time(name, time):
+    model, tokens = build(name), draw_tokens(6, time)
+    with torch.no_grad():
+        at_once, one_by_one = model.extend(tokens)[1], extend(model, tokens, [1] * time)[1]
+        half = model.extend(tokens[:3])[1]
+    assert numbers(at_once) == numbers(one_by_one) == 2 * numbers(half) > 0
+
+
+def test_a_state_is_left_as_it_is_by_its_continuations(name):
+    model, tokens = shake(build(name, preset="cpu")), draw_tokens(3, MAX_LEN)
+    other = torch.cat([tokens[:, :4], (tokens[:, 4:] + 1) % VOCAB], dim=1)
+    with torch.no_grad():
+        state = model.extend(tokens[:, :4])[1]
+        before = [leaf.clone() for leaf in tree_leaves(state)]
+        for whole in (tokens, other, tokens):
+            logits, _ = extend(model, whole[:, 4:], [1, 4], state)
+            torch.testing.assert_close(logits, model(whole)[:, 4:])
+            after = tree_leaves(state)
+            assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
 # Part two: oracles. More of them are in the other test_models_*.py.

@@ -164,7 +164,7 @@ def test_scan_step_by_step_against_parallel(benchmark, compare, report, length):
     ]
     inputs[0], inputs[2] = F.softplus(inputs[0]), -inputs[2].abs()
     inputs = [z.requires_grad_() for z in inputs]
-    torch.testing.assert_close(parallel_scan(*inputs), torch_scan(*inputs)[0])
+    torch.testing.assert_close(parallel_scan(*inputs), torch_scan(*inputs)[0], rtol=1e-3, atol=1e-3)
     times = compare(
         ours=lambda: torch_scan(*inputs)[0].sum().backward(),
         parallel=lambda: parallel_scan(*inputs).sum().backward(),
