@@ -146,6 +146,7 @@ class Registry:
 
     def _load(self, what: str, load: Callable[[], Any]) -> tuple[Any, list[Entry]]:
         """What `load` gives, and the entries that it registered, which are not kept by name."""
+        self.names()  # packaged classes that it imports must have their names by then
         self._loading = []
         try:
             return load(), self._loading

@@ -99,6 +99,16 @@ def test_a_decorated_class_is_named_by_its_file_only(mean, tmp_path, tiny_yaml):
     assert result["size"] == {"width": 16}
 
 
+def test_a_file_may_build_on_a_packaged_model(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from kbench.models.lstm import LSTM\n\nclass Mine(LSTM):\n"
+        "    presets = {'quick': {'width': 8, 'layers': 1}}\n"
+    )
+    models = ["--model", "mine.py:Mine", "--model", "lstm"]
+    done = kbench("plan", *CELL, "--supervision", "aligned", *models, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
 def test_check_says_pass_or_what_is_wrong(mean, tmp_path):
     good = kbench("check", "mean.py:Mean", cwd=tmp_path)
     assert good.returncode == 0
