@@ -1,5 +1,6 @@
 """The one training loop. Its unit is a cohort: trials of one model, task and set of lengths."""
 
+import importlib.metadata
 import math
 import platform
 import time
@@ -189,7 +190,7 @@ def train(
             histogram={str(n): count for n, count in m.train.histogram.items()},
             data_sha256={"train": m.train.sha256(), "validation": m.validation.sha256()},
             wall_s=round(seconds[i], 3),
-            environment=environment(device),
+            environment=environment(device, m.trial.backend),
         )
         for i, m in enumerate(members)
     ]
@@ -208,9 +209,11 @@ def seconds_per_step(trial: Trial, device: str = "cpu", steps: int = 4) -> float
     return min(times)
 
 
-def environment(device: str = "cpu") -> dict[str, Any]:
+def environment(device: str = "cpu", backend: str = "torch") -> dict[str, Any]:
     """What a result may depend on besides the trial itself."""
     return {
+        # Another backend goes by the name of the package that it comes from.
+        backend: importlib.metadata.version(backend),
         "kbench": kbench.__version__,
         "torch": torch.__version__,
         "numpy": np.__version__,
