@@ -1,6 +1,6 @@
 """Which models carry parity beyond the lengths they were trained on.
 
-    python docs/parity.py MODEL…            (two workers; every seed and learning rate of `quick`)
+    python docs/parity.py MODEL…            (two workers; two seeds, both learning rates of `quick`)
 
 Trains on parity (`modadd` with m = 2), aligned, at lengths 2 to 20 together, from 20,000 samples,
 until the validation loss falls below 1e-3 or 3,000 steps have passed; then measures the accuracy of
@@ -31,7 +31,7 @@ def trials(model):
         supervision="aligned",
         protocol=dataclasses.replace(quick, training=training),
         lengths=TRAINED,
-        seeds=quick.seeds.values(),
+        seeds=quick.seeds.values(2),
     )
     for seed in cell.seeds:
         for rate in quick.learning_rates:
