@@ -1,6 +1,7 @@
 """Is this module a causal sequence model, as everything else in kbench takes for granted?"""
 
 import copy
+import textwrap
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -89,6 +90,9 @@ def _deterministic(subject: Subject) -> str:
     for (name, p), q in zip(model.state_dict().items(), twin.state_dict().values(), strict=True):
         if not torch.equal(p, q):
             raise Nonconforming(f"{name} starts otherwise under the same torch.manual_seed")
+    other = subject.model(seed=2)
+    if all(torch.equal(p, q) for p, q in zip(model.parameters(), other.parameters(), strict=True)):
+        raise Nonconforming("every seed starts from the same weights")
     if not torch.equal(model(tokens), model(tokens)):
         raise Nonconforming("the same tokens give other logits the second time (dropout?)")
     grads, again = _gradients(model, tokens), _gradients(twin, tokens)
@@ -120,7 +124,7 @@ def _padding(subject: Subject) -> str:
     whole = model(tokens)
     for time in range(1, subject.max_len):
         off = (model(tokens[:, :time]) - whole[:, :time]).abs().max().item()
-        if off > 1e-4 * whole.abs().max().item():
+        if not off <= 1e-4 * whole.abs().max().item():
             raise Nonconforming(
                 f"the logits of the first {time} tokens differ by {off:.1e} when others follow"
             )
@@ -132,7 +136,7 @@ def _batch(subject: Subject) -> str:
     model, tokens = subject.model(), subject.tokens()
     whole = model(tokens)
     off = (model(tokens[2:3]) - whole[2:3]).abs().max().item()
-    if off > 1e-4 * whole.abs().max().item():
+    if not off <= 1e-4 * whole.abs().max().item():
         raise Nonconforming(f"a sequence alone and in a batch differ by {off:.1e} (batch norm?)")
     return "sequences of a batch do not see each other"
 
@@ -140,7 +144,7 @@ def _batch(subject: Subject) -> str:
 def _gradients(model: nn.Module, tokens: Tensor) -> dict[str, Tensor | None]:
     model.zero_grad()
     F.cross_entropy(model(tokens).flatten(0, 1), tokens.roll(1, 1).flatten()).backward()
-    return {name: p.grad for name, p in model.named_parameters()}
+    return {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
 
 
 def _trains(subject: Subject) -> str:
@@ -167,7 +171,7 @@ def _extends(subject: Subject) -> str:
         piece = tokens[:, at : 2 * at + 1]
         logits, state = model.extend(piece, state)
         off = (logits - whole[:, at : 2 * at + 1]).abs().max().item()
-        if off > 1e-4 * whole.abs().max().item():
+        if not off <= 1e-4 * whole.abs().max().item():
             raise Nonconforming(f"extend() differs from forward() by {off:.1e} after {at} tokens")
         at += piece.shape[1]
     return state_text(size)
@@ -188,7 +192,7 @@ def _cohort(subject: Subject) -> str:
     """Two members stacked against the same two alone."""
     members = [subject.model(seed) for seed in (1, 2)]
     tokens = torch.stack([subject.tokens(), subject.tokens().flip(0)])
-    base = copy.deepcopy(members[0]).to("meta")
+    base = copy.deepcopy(members[0])
 
     def loss(parameters: Any, buffers: Any, tokens_BT: Tensor) -> Tensor:
         logits = functional_call(base, (parameters, buffers), (tokens_BT,))
@@ -202,9 +206,11 @@ def _cohort(subject: Subject) -> str:
     for k, member in enumerate(members):
         F.cross_entropy(member(tokens[k]).flatten(0, 1), tokens[k].flatten()).backward()
         for name, p in member.named_parameters():
+            if not p.requires_grad:
+                continue
             expected = torch.zeros_like(p) if p.grad is None else p.grad
-            off = (grads[name][k] - expected).abs().max().item()
-            if off > 1e-4 * expected.abs().max().item() + 1e-9:
+            off = (grads[name][k] - expected).nan_to_num().abs().max().item()
+            if off > 1e-4 * expected.nan_to_num().abs().max().item() + 1e-9:
                 raise Nonconforming(f"stacked, the gradient of {name} is off by {off:.1e}")
     return "stacks"
 
@@ -220,10 +226,8 @@ CHECKS: dict[str, Callable[[Subject], str]] = {
     "state": _extends,
     "cohort": _cohort,
 }
-USABLE = ("builds", "shapes")
-"""Without these no run can begin."""
-NEEDED = (*USABLE, "deterministic")
-"""Without these the others say nothing."""
+NEEDED = ("builds", "shapes", "deterministic")
+"""Without these the others say nothing, and no run can begin."""
 
 
 def check(subject: Subject) -> list[Check]:
@@ -237,23 +241,23 @@ def check(subject: Subject) -> list[Check]:
             checks.append(Check(name=name, passed=True, detail=examine(subject)))
         except Nonconforming as error:
             checks.append(Check(name=name, passed=False, detail=str(error)))
-        except Exception as error:  # a model may raise anything
+        except (Exception, SystemExit) as error:  # a model may raise anything
             checks.append(Check(name=name, passed=False, detail=_one_line(error)))
     return checks
 
 
 def ensure_usable(subject: Subject) -> None:
     """The checks that take no time, before a run begins; raises KbenchError."""
-    for name in USABLE:
+    for name in NEEDED:
         try:
             CHECKS[name](subject)
         except KbenchError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             reason = error if isinstance(error, Nonconforming) else _one_line(error)
             raise KbenchError(f"model {subject.entry.name}: {name}: {reason}") from None
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     first = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first.split('. ')[0]}"
+    return f"{type(error).__name__}: {textwrap.shorten(first, 200)}"

@@ -1,5 +1,7 @@
 """Registered models as modules: built from a size and a seed, measured, matched in size."""
 
+import contextlib
+import functools
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -47,15 +49,24 @@ def state_size(model: Any, vocab_size: int, max_len: int) -> tuple[int, int] | N
     Counted in the states that `extend` returns after some and after twice as many tokens; None for
     a model without it.
     """
-    if not hasattr(model, "extend"):
+    if not has_extend(model):
         return None
     T = max(max_len // 2, 1)
     tokens_BT = (torch.arange(2 * T) % vocab_size).unsqueeze(0)
     few, many = (
-        sum(leaf.numel() for leaf in tree_leaves(model.extend(tokens_BT[:, :t])[1]))
-        for t in (T, 2 * T)
+        sum(map(_numbers, tree_leaves(model.extend(tokens_BT[:, :t])[1]))) for t in (T, 2 * T)
     )
     return few - (many - few), (many - few) // T
+
+
+def has_extend(model: nn.Module) -> bool:
+    """Does the model go on from a state? `nn.Sequential` has an `extend` that means another."""
+    extend = getattr(type(model), "extend", None)
+    return extend is not None and not extend.__module__.startswith("torch.")
+
+
+def _numbers(leaf: Any) -> int:
+    return leaf.numel() if isinstance(leaf, Tensor) else int(leaf is not None)
 
 
 _MOVES = {"clone", "copy_", "_to_copy", "fill_", "zero_", "lift_fresh", "detach"}
@@ -109,6 +120,10 @@ def flops_per_token(model: nn.Module, vocab_size: int, max_len: int) -> float:
     return flops.total / max_len
 
 
+_WIDEST, _WIDTH_STEPS = 1 << 14, 16
+"""How far a width is looked for, and how far apart those that can be built may lie."""
+
+
 def match_parameters(
     entry: Entry, size: Mapping[str, Any], target: int, vocab_size: int, max_len: int
 ) -> dict[str, Any]:
@@ -116,25 +131,39 @@ def match_parameters(
 
     Raises KbenchError where none comes within 5 %, or the model has no width.
     """
-    if "width" not in size:
+    if not isinstance(size.get("width"), int):
         raise KbenchError(f"{entry.name} has no width to match parameters by")
+    if target < 1:
+        raise KbenchError(f"{entry.name}: the reference has no parameters to match")
 
-    def count(width: int) -> int:
-        with torch.device("meta"):
-            return parameter_count(build(entry, vocab_size, max_len, {**size, "width": width}))
+    @functools.cache
+    def count(width: int) -> int | None:
+        """None where the model cannot be built that wide."""
+        for device in ("meta", "cpu"):
+            with contextlib.suppress(Exception), torch.device(device):
+                return parameter_count(build(entry, vocab_size, max_len, {**size, "width": width}))
+        return None
+
+    def count_from(width: int) -> int:
+        """At the next width that can be built, such as a multiple of the heads."""
+        counts = (count(w) for w in range(width, width + _WIDTH_STEPS))
+        return next((c for c in counts if c is not None), 0)
 
     low, high = 1, 2
-    while count(high) < target:
+    while count_from(high) < target:
         low, high = high, 2 * high
+        if high > _WIDEST:
+            raise KbenchError(f"{entry.name}: no width up to {low:,} has {target:,} parameters")
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if count(middle) < target else (low, middle)
+        low, high = (middle, high) if count_from(middle) < target else (low, middle)
     # Widths that are rounded up to whole heads make the count uneven: look around as well.
-    near = min(range(max(1, low - 8), high + 9), key=lambda width: abs(count(width) - target))
-    off = count(near) / target - 1
-    if abs(off) > 0.05:
+    around = range(max(1, low - _WIDTH_STEPS), high + _WIDTH_STEPS)
+    off = {w: c / target - 1 for w in around if (c := count(w)) is not None}
+    near = min(off, key=lambda width: abs(off[width]))
+    if abs(off[near]) > 0.05:
         raise KbenchError(
             f"{entry.name}: no width comes within 5 % of {target:,} parameters; "
-            f"{near} is off by {off:+.0%}"
+            f"{near} is off by {off[near]:+.1%}"
         )
     return {**size, "width": near}

@@ -10,10 +10,11 @@ import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import math
 import pkgutil
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -34,14 +35,14 @@ class Entry(Generic[T]):
     """Part of every trial key. Raised by hand whenever the meaning of a result under this name
     changes; of a class that is not packaged with kbench, the digest of its source."""
     presets: Mapping[str, Mapping[str, Any]] | None
-    """Keyword arguments of the class by protocol family (`quick`, `cpu`, `paper`); None where the
-    defaults of its constructor are all there is."""
+    """Keyword arguments of the class by protocol family (`quick`, `cpu`, `paper`); None where
+    the numbers and names among its constructor's defaults are all there is."""
 
     def preset(self, family: str) -> Mapping[str, Any]:
         """The arguments for a protocol family; raises KbenchError where there are none."""
         if self.presets is None:
             parameters = inspect.signature(self.cls).parameters.values()
-            return {p.name: p.default for p in parameters if p.default is not p.empty}
+            return {p.name: p.default for p in parameters if _is_plain(p.default)}
         if family not in self.presets:
             raise unknown(f"preset of {self.name}", family, self.presets)
         return self.presets[family]
@@ -55,8 +56,9 @@ class Registry:
         self.package = package
         self._entries: dict[str, Entry] = {}
         self._own: dict[str, Entry] = {}
+        self._files: dict[str, tuple[ModuleType, list[Entry]]] = {}
         self._loading: list[Entry] | None = None
-        self._points: dict[str, importlib.metadata.EntryPoint] | None = None
+        self._points: importlib.metadata.EntryPoints | None = None
 
     def register(
         self, name: str, *, version: int, presets: Mapping[str, Mapping[str, Any]]
@@ -83,33 +85,35 @@ class Registry:
             return self._from_file(name)
         if name not in self.names():
             raise unknown(self.kind, name, self.names())
-        if name not in self._entries:
-            self._entries[name] = self._from_entry_point(name)
-        return self._entries[name]
+        assert self._points is not None
+        points = self._points.select(name=name)
+        if len(points) + (name in self._entries) > 1:
+            taken = [_place(self._entries[name].cls)] if name in self._entries else []
+            places = ", ".join(taken + [f"entry point {point.value}" for point in points])
+            raise KbenchError(f"{self.kind} {name!r} is registered twice: by {places}")
+        if name not in self._entries and name not in self._own:
+            self._own[name] = self._from_entry_point(name, *points)
+        return self._entries[name] if name in self._entries else self._own[name]
 
     def names(self) -> list[str]:
         """Every name, of packaged classes and of entry points, sorted."""
         if self._points is None:
             for module in pkgutil.iter_modules(importlib.import_module(self.package).__path__):
                 importlib.import_module(f"{self.package}.{module.name}")
-            points = importlib.metadata.entry_points(group=self.package)
-            for point in points:
-                if point.name in self._entries or len(points.select(name=point.name)) > 1:
-                    raise KbenchError(
-                        f"{self.kind} {point.name!r} is registered twice: by entry point "
-                        f"{point.value}, and elsewhere"
-                    )
-            self._points = {point.name: point for point in points}
-        return sorted(self._entries | self._points)
+            self._points = importlib.metadata.entry_points(group=self.package)
+        return sorted(set(self._entries) | self._points.names)
 
-    def _from_entry_point(self, name: str) -> Entry:
-        assert self._points is not None
-        point = self._points[name]
-        cls, registered = self._load(f"{self.kind} {name} ({point.value})", point.load)
-        source = inspect.getsourcefile(cls)
+    def _from_entry_point(self, name: str, point: importlib.metadata.EntryPoint) -> Entry:
+        what = f"{self.kind} {name} ({point.value})"
+        cls, registered = self._load(what, None, point.load)
+        try:
+            files = _sources(cls) if isinstance(cls, type) else []
+        except (OSError, TypeError):
+            files = []
+        if not files:
+            raise KbenchError(f"{what} is no class with a source file")
         package = f"{point.dist.name} {point.dist.version}" if point.dist else "installed"
-        digest = _digest(Path(source).read_bytes()) if source else ""
-        return _own_entry(name, cls, f"{package} {digest}", registered)
+        return _own_entry(what, name, cls, f"{package} {_digest(files)}", registered)
 
     def _from_file(self, name: str) -> Entry:
         path, _, attribute = name.rpartition(":") if ".py:" in name else (name, "", "")
@@ -118,7 +122,7 @@ class Registry:
             source = Path(path).read_bytes()
         except OSError as error:
             raise KbenchError(f"{what}: {error.strerror}") from None
-        version = _digest(source)
+        version = _digest([source])
         if name not in self._own or self._own[name].version != version:
 
             def load() -> ModuleType:
@@ -127,10 +131,12 @@ class Registry:
                 assert spec and spec.loader
                 module = importlib.util.module_from_spec(spec)
                 sys.modules[module_name] = module
-                exec(compile(source, path, "exec"), module.__dict__)  # noqa: S102 - the user's own
+                exec(compile(source, path, "exec"), module.__dict__)
                 return module
 
-            module, registered = self._load(what, load)
+            if version not in self._files:
+                self._files[version] = self._load(what, path, load)
+            module, registered = self._files[version]
             classes = {
                 key: value
                 for key, value in vars(module).items()
@@ -140,39 +146,66 @@ class Registry:
                 example = f"{path}:{next(iter(classes), 'Class')}"
                 raise KbenchError(f"{what}: say which class of it, as in {example}")
             if attribute not in classes:
-                raise unknown(f"class in {path}", attribute, classes)
-            self._own[name] = _own_entry(name, classes[attribute], version, registered)
+                raise unknown(f"class defined in {path}", attribute, classes)
+            self._own[name] = _own_entry(what, name, classes[attribute], version, registered)
         return self._own[name]
 
-    def _load(self, what: str, load: Callable[[], Any]) -> tuple[Any, list[Entry]]:
+    def _load(
+        self, what: str, path: str | None, load: Callable[[], Any]
+    ) -> tuple[Any, list[Entry]]:
         """What `load` gives, and the entries that it registered, which are not kept by name."""
+        import torch
+
         self.names()  # packaged classes that it imports must have their names by then
+        dtype = torch.get_default_dtype()
         self._loading = []
         try:
             return load(), self._loading
-        except Exception as error:  # whatever the user's source raises
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            line = error.lineno if isinstance(error, SyntaxError) else where.lineno
+        except (Exception, SystemExit) as error:  # whatever the user's source raises
+            syntax = isinstance(error, SyntaxError)
+            lines = [f.lineno for f in traceback.extract_tb(error.__traceback__)
+                     if f.filename == path]  # fmt: skip
+            line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
+            reason = error.msg if isinstance(error, SyntaxError) else error
             raise KbenchError(
-                f"{what} cannot be loaded: {type(error).__name__}: {error} (line {line})"
+                f"{what} cannot be loaded: {type(error).__name__}: {reason}"
+                + (f" (line {line})" if line and (path or syntax) else "")
             ) from None
         finally:
             self._loading = None
+            torch.set_default_dtype(dtype)
 
 
-def _own_entry(name: str, cls: type, version: str, registered: list[Entry]) -> Entry:
+def _own_entry(what: str, name: str, cls: type, version: str, registered: list[Entry]) -> Entry:
     """Presets from the decorator, where the class has it, else from its attribute `presets`."""
-    presets = {entry.cls: entry.presets for entry in registered}
-    return Entry(
-        name=name,
-        cls=cls,
-        version=version,
-        presets=presets.get(cls, getattr(cls, "presets", None)),
-    )
+    by_decorator = {entry.cls: entry.presets for entry in registered}
+    presets: Any = by_decorator.get(cls, getattr(cls, "presets", None))
+    if presets is not None and not (
+        isinstance(presets, Mapping) and all(isinstance(p, Mapping) for p in presets.values())
+    ):
+        raise KbenchError(f"{what}: presets must hold keyword arguments by protocol family")
+    return Entry(name=name, cls=cls, version=version, presets=presets)
 
 
-def _digest(source: bytes) -> str:
-    return f"sha256:{hashlib.sha256(source).hexdigest()}"
+def _is_plain(value: Any) -> bool:
+    """Can this be part of a trial's key?"""
+    is_number = isinstance(value, int | float) and math.isfinite(value)
+    return is_number or value is None or isinstance(value, str)
+
+
+def _sources(cls: type) -> list[bytes]:
+    """All source of the package that a class comes from: of all files, for it may use any."""
+    top = sys.modules[cls.__module__.partition(".")[0]]
+    folders = [Path(folder) for folder in getattr(top, "__path__", ())]
+    files = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
+    return [path.read_bytes() for path in files or [Path(inspect.getfile(top))]]
+
+
+def _digest(sources: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for source in sources:
+        digest.update(source)
+    return f"sha256:{digest.hexdigest()}"
 
 
 def _place(cls: type) -> str:

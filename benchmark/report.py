@@ -1,5 +1,6 @@
 """What is told of a cell: the JSON document and the tables in the terminal."""
 
+import collections
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -148,10 +149,10 @@ def _kappa_table(runs: Sequence[CellRun], title: str) -> Table:
         "κ per seed (95 %)",
         "verdict",
     )
-    for run in runs:
+    for name, run in zip(_row_names(runs), runs, strict=True):
         best, per_seed = sharing(run)
         table.add_row(
-            model_name(run.cell),
+            name,
             task_name(run.cell),
             run.cell.supervision,
             str(len(run.cell.seeds)),
@@ -167,11 +168,11 @@ def _n_star_table(runs: Sequence[CellRun], lengths: Lengths) -> Table:
         "N*, best of grid: samples needed, as the bracket (largest N to fail, smallest to pass]",
         "model", "supervision", *(f"n = {n}" for n in lengths), "joint",
     )  # fmt: skip
-    for run in runs:
+    for name, run in zip(_row_names(runs), runs, strict=True):
         columns = [best_of_grid(run.brackets((n,))) for n in lengths]
         joint = best_of_grid(run.brackets(lengths))
         table.add_row(
-            model_name(run.cell),
+            name,
             run.cell.supervision,
             *map(bracket_text, columns),
             bracket_text(joint),
@@ -182,6 +183,21 @@ def _n_star_table(runs: Sequence[CellRun], lengths: Lengths) -> Table:
 def model_name(cell: Cell) -> str:
     """The model, with its backend where that is not plain torch."""
     return cell.model if cell.backend == "torch" else f"{cell.model} ({cell.backend})"
+
+
+def _row_names(runs: Sequence[CellRun]) -> list[str]:
+    """Model names; where rows would look the same, with what else tells them apart."""
+
+    def short(cell: Cell) -> tuple[str, ...]:
+        return model_name(cell), task_name(cell), cell.supervision
+
+    def full(cell: Cell) -> str:
+        size = " ".join(f"{k}={v}" for k, v in cell.size.items())
+        version = f"version {str(cell.model_version).rpartition(':')[2][:8]}"
+        return " ".join([model_name(cell), size, version])
+
+    seen = collections.Counter(short(run.cell) for run in runs)
+    return [full(run.cell) if seen[short(run.cell)] > 1 else model_name(run.cell) for run in runs]
 
 
 def task_name(cell: Cell) -> str:

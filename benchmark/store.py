@@ -43,21 +43,33 @@ class Store:
             if create:
                 directory.mkdir(parents=True, exist_ok=True)
                 self._set_room_aside()
-            # Autocommit: every row is its own transaction, on disk before put() returns.
-            self._db = sqlite3.connect(self.path, timeout=_PATIENCE_S, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, SCHEMA_VERSION):
-                raise KbenchError(
-                    f"the store {self.path} has schema {version}, this kbench reads "
-                    f"{SCHEMA_VERSION}; name another place with --store"
-                )
-            self._db.executescript(_SCHEMA)
-            self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+            self._db = self._open(create)
         except (OSError, sqlite3.Error) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise KbenchError(f"cannot open the trial store {self.path}: {reason}") from None
+
+    def _open(self, create: bool) -> sqlite3.Connection:
+        # Autocommit: every row is its own transaction, on disk before put() returns.
+        try:
+            db = sqlite3.connect(self.path, timeout=_PATIENCE_S, isolation_level=None)
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=FULL")
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+        except sqlite3.OperationalError:
+            if create or self.path.with_name(self.path.name + "-wal").exists():
+                raise
+            # To look at a store, a full or write-protected disk is good enough.
+            db = sqlite3.connect(f"{self.path.absolute().as_uri()}?immutable=1", uri=True)
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version not in (0, SCHEMA_VERSION):
+            raise KbenchError(
+                f"the store {self.path} has schema {version}, this kbench reads "
+                f"{SCHEMA_VERSION}; name another place with --store"
+            )
+        if version == 0:
+            db.executescript(_SCHEMA)
+            db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        return db
 
     def __enter__(self) -> "Store":
         return self
@@ -103,11 +115,16 @@ class Store:
 
     def _set_room_aside(self) -> None:
         """Fill a file with noise, which no file system stores in less room than it takes."""
-        if not self._reserve.exists() or self._reserve.stat().st_size < _RESERVE_BYTES:
+        if self._reserve.exists() and self._reserve.stat().st_size == _RESERVE_BYTES:
+            return
+        try:
             with self._reserve.open("wb") as file:
                 file.write(os.urandom(_RESERVE_BYTES))
                 file.flush()
                 os.fsync(file.fileno())
+        except OSError:
+            self._reserve.unlink(missing_ok=True)
+            raise
 
     def _write(self, statement: str, *values: str) -> None:
         deadline = time.monotonic() + _PATIENCE_S

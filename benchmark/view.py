@@ -23,9 +23,11 @@ class View:
         self._done_before = 0
         self._announced: set[int] = set()
         self._bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=16),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} searches{task.fields[more]}"),
+            TextColumn(
+                "{task.completed:.0f}/{task.total:.0f} searches{task.fields[more]}", markup=False
+            ),
             console=progress_to,
             transient=True,
         )

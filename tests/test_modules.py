@@ -108,9 +108,32 @@ def test_every_model_can_be_matched_within_five_percent(name, target):
 def test_what_cannot_be_matched():
     entry = Entry(name="affine", cls=Affine, version=1, presets=None)
     with pytest.raises(KbenchError, match="no width comes within 5 % of 22 parameters"):
-        match_parameters(entry, {"width": 1}, 22, V, T)  # one width more, 9 parameters more
+        match_parameters(entry, {"width": 1}, 22, V, T)  # a width more, 8 parameters more
     with pytest.raises(KbenchError, match="has no width"):
         match_parameters(entry, {}, 22, V, T)
+    with pytest.raises(KbenchError, match="the reference has no parameters"):
+        match_parameters(entry, {"width": 1}, 0, V, T)
+    narrow = Entry(name="narrow", cls=Narrow, version=1, presets=None)
+    with pytest.raises(KbenchError, match="no width up to 16,384 has 1,000 parameters"):
+        match_parameters(narrow, {"width": 1}, 1000, V, T)
+
+
+class Narrow(Affine):
+    def __init__(self, vocab_size, max_len, *, width):
+        super().__init__(vocab_size, max_len, width=min(width, 8))
+
+
+class WholeHeads(Affine):
+    def __init__(self, vocab_size, max_len, *, width):
+        if width % 4:
+            raise ValueError("the width must be a multiple of 4")
+        super().__init__(vocab_size, max_len, width=width)
+        self.scale = float(self.head.weight.norm())  # cannot be had of a meta tensor
+
+
+def test_widths_that_cannot_be_built_are_passed_over():
+    entry = Entry(name="heads", cls=WholeHeads, version=1, presets=None)
+    assert match_parameters(entry, {"width": 4}, 8 * 100 + 4, V, T) == {"width": 100}
 
 
 def test_building_leaves_the_callers_random_numbers_alone():

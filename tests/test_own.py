@@ -82,10 +82,52 @@ def test_an_installed_package_offers_a_model(mean, tmp_path, tiny_yaml):
     assert " mean " in kbench("list", "models", cwd=tmp_path, **path).stdout
     assert kbench("check", "mean", cwd=tmp_path, **path).returncode == 0
 
-    (info / "entry_points.txt").write_text("[kbench.models]\nlstm = zoo.mean:Mean\n")
+    # An edit of any file of the package makes another model.
+    (site / "zoo" / "layers.py").write_text("SCALE = 2\n")
+    again = run("--model", "mean", cwd=tmp_path, protocol=tiny_yaml, **path)
+    assert again["trials"]["reused"] == 0
+
+    # What is wrong with one plug-in concerns no other model.
+    points = [
+        "mean = zoo.mean:Mean", "lstm = zoo.mean:Mean", "gone = zoo.nowhere:Mean",
+        "function = zoo.mean:torch.relu", "module = zoo.mean", "foreign = builtins:dict",
+    ]  # fmt: skip
+    (info / "entry_points.txt").write_text("\n".join(["[kbench.models]", *points, ""]))
     done = kbench("run", "--model", "lstm", *CELL, cwd=tmp_path, **path)
     assert done.returncode == 2
     assert "model 'lstm' is registered twice" in done.stderr
+    for name in ("gone", "function", "module", "foreign"):
+        done = kbench("check", name, cwd=tmp_path, **path)
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"kbench: error: model {name} (")
+        assert len(done.stderr.splitlines()) == 1
+    done = kbench("list", "models", cwd=tmp_path, **path)
+    assert done.returncode == 0
+    assert done.stdout.count("cannot be used") == 5
+    assert done.stdout.count("numbers") >= 14
+
+
+def test_what_a_model_prints_does_not_spoil_the_document(mean, tmp_path, tiny_yaml):
+    mean.write_text(
+        TEMPLATE.replace("        x = self", "        print('hello')\n        x = self")
+    )
+    run("--model", "mean.py:Mean", cwd=tmp_path, protocol=tiny_yaml)
+
+
+def test_defaults_that_are_no_numbers_are_the_constructors_own_affair(mean, tmp_path, tiny_yaml):
+    mean.write_text(TEMPLATE.replace("width=64", "width=64, dtype=torch.float32, act=torch.relu"))
+    result = run("--model", "mean.py:Mean", cwd=tmp_path, protocol=tiny_yaml)
+    assert result["size"] == {"width": 64}
+
+
+def test_rows_that_would_look_the_same_say_how_they_differ(mean, tmp_path, tiny_yaml):
+    models = ["--model", "mean.py:Mean", "--model", "rnn"]
+    for match in ([], ["--match", "params"]):
+        options = [*CELL, "--supervision", "aligned", "--protocol", tiny_yaml, *models, *match]
+        assert kbench("run", *options, cwd=tmp_path).returncode == 0
+    shown = kbench("show", cwd=tmp_path).stdout
+    assert "rnn layers=1 width=64 version 1" in shown
+    assert shown.count("rnn layers=1 width=") == 4
 
 
 def test_a_decorated_class_is_named_by_its_file_only(mean, tmp_path, tiny_yaml):
@@ -124,9 +166,18 @@ def test_check_says_pass_or_what_is_wrong(mean, tmp_path):
 BAD = {
     "none.py:Mean": (None, "model file none.py: No such file"),
     "mean.py": (TEMPLATE, "say which class of it, as in mean.py:Mean"),
-    "mean.py:Maen": (TEMPLATE, "unknown class in mean.py 'Maen'; did you mean 'Mean'?"),
-    "mean.py:nn": (TEMPLATE, "unknown class in mean.py 'nn'"),
-    "mean.py:Syntax": ("x = 1\nclass Syntax(:\n", r"SyntaxError: .*\(line 2\)"),
+    "mean.py:Maen": (TEMPLATE, "unknown class defined in mean.py 'Maen'; did you mean 'Mean'?"),
+    "mean.py:nn": (TEMPLATE, "unknown class defined in mean.py 'nn'"),
+    "mean.py:Syntax": ("x = 1\nclass Syntax(:\n", r"SyntaxError: invalid syntax \(line 2\)"),
+    "mean.py:Exits": ("import sys\nsys.exit('bye')\n", r"SystemExit: bye \(line 2\)"),
+    "mean.py:Deep": ("import json\njson.loads('x')\n", r"JSONDecodeError: .*\(line 2\)"),
+    "mean.py:Presets": ("class Presets:\n presets = [1, 2]\n", "presets must hold keyword arg"),
+    "mean.py:path": ("from pathlib import Path as path\n", "unknown class defined in mean.py"),
+    "sub/[v2]:smile:/mean.py:Mean": (None, r"sub/\[v2\]:smile:/mean.py: No such file"),
+    "mean.py:M": (
+        "class M:\n def __init__(self, v, t): raise ValueError('[/x] 1')\n",
+        r"model mean.py:M: builds: ValueError: \[/x\] 1",
+    ),
     "mean.py:Raises": ("x = 1\n\n1 / 0\n", r"ZeroDivisionError: .*\(line 3\)"),
     "mean.py:Imports": ("import nowhere_to_be_found\n", "ModuleNotFoundError: .*nowhere"),
     "mean.py:Plain": ("class Plain:\n def __init__(self, v, t): pass\n", "no torch.nn.Module"),

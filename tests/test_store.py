@@ -119,8 +119,9 @@ def test_on_a_full_disk_results_go_where_the_reserve_was(small_disk, cell):
         for n_samples in range(2, 200):
             store.put(trial_of(cell, n_samples), made_up("passed"))
         assert "trials.sqlite3: " in store.full
-    with Store(small_disk / "store", create=False) as store:
+    with Store(small_disk / "store", create=False) as store:  # room or not, it can be looked at
         assert len(store) == 199
+        assert store.get(trial_of(cell, 100).key()).outcome == "passed"
     with pytest.raises(KbenchError, match="cannot open the trial store"):
         Store(small_disk / "store")  # no room to set aside: said before anything is run
     (small_disk / "filler").unlink()

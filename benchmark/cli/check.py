@@ -1,13 +1,16 @@
 """`kbench check`: is a model what kbench takes it for?"""
 
 import dataclasses
-import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kbench.cli.console import out
+from kbench.cli.console import claim_stdout, out, print_json
 from kbench.cli.options import JsonOption, ProtocolOption
+from kbench.errors import KbenchError
+
+if TYPE_CHECKING:
+    from kbench.conformance import Subject
 
 
 def check(
@@ -22,23 +25,28 @@ def check(
     """Check that models are causal, deterministic and trainable; exit code 1 if one is not."""
     from rich.table import Table
 
-    from kbench.cli.options import subjects
+    from kbench.cli.options import all_subjects, subjects
+    from kbench.conformance import Check
     from kbench.conformance import check as run_checks
     from kbench.executors.local import one_thread
-    from kbench.registry import models
 
+    stdout = claim_stdout() if as_json else None
+    if model:
+        found: list[Subject] = subjects(model, protocol, task)
+        left_out: dict[str, KbenchError] = {}
+    else:
+        found, left_out = all_subjects(protocol, task)
     with one_thread():
-        checks = {
-            subject.entry.name: run_checks(subject)
-            for subject in subjects(model or models.names(), protocol, task)
-        }
+        checks = {subject.entry.name: run_checks(subject) for subject in found}
+    for name, error in left_out.items():
+        checks[name] = [Check(name="loads", passed=False, detail=str(error))]
     passed = {name: all(c.passed for c in of) for name, of in checks.items()}
-    if as_json:
+    if stdout:
         results = [
             {"model": name, "passed": passed[name], "checks": list(map(dataclasses.asdict, of))}
             for name, of in checks.items()
         ]
-        print(json.dumps({"schema_version": 1, "results": results}, indent=2, ensure_ascii=False))
+        print_json({"schema_version": 1, "results": results}, stdout)
     else:
         for name, of in checks.items():
             table = Table("check", "", "what was found", title=name, title_justify="left")

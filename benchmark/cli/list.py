@@ -2,12 +2,14 @@
 
 import enum
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kbench.cli.console import out
 from kbench.cli.options import ProtocolOption
+from kbench.errors import KbenchError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -41,13 +43,12 @@ def list_(
 def _models(protocol: str, task: str) -> "Table":
     from rich.table import Table
 
-    from kbench.cli.options import subjects
-    from kbench.conformance import state_text
+    from kbench.cli.options import all_subjects
+    from kbench.conformance import ensure_usable, state_text
     from kbench.executors.local import one_thread
     from kbench.modules import flops_per_token, parameter_count, state_size
-    from kbench.registry import models
 
-    found = subjects(models.names(), protocol, task)
+    found, left_out = all_subjects(protocol, task)
     table = Table(
         title=f"Sizes of protocol {protocol} for {task}, T = {found[0].max_len}",
         title_justify="left",
@@ -60,15 +61,26 @@ def _models(protocol: str, task: str) -> "Table":
     table.add_column("what it is")
     with one_thread():
         for subject in found:
-            model, shape = subject.model(), (subject.vocab_size, subject.max_len)
+            shape = subject.vocab_size, subject.max_len
+            try:
+                ensure_usable(subject)
+                model = subject.model()
+                sizes = (
+                    f"{parameter_count(model):,}",
+                    state_text(state_size(model, *shape)),
+                    f"{flops_per_token(model, *shape):,.0f}",
+                )
+            except KbenchError as error:
+                left_out[subject.entry.name] = error
+                continue
             table.add_row(
                 subject.entry.name,
-                str(subject.entry.version),
-                f"{parameter_count(model):,}",
-                state_text(state_size(model, *shape)),
-                f"{flops_per_token(model, *shape):,.0f}",
+                textwrap.shorten(str(subject.entry.version), 20, placeholder="…"),
+                *sizes,
                 _what(subject.entry.cls),
             )
+    for name, reason in left_out.items():
+        table.add_row(name, "", "", "", "", f"cannot be used: {reason}")
     return table
 
 

@@ -1,9 +1,10 @@
 """The options that several commands share, and from them the cells to measure."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -11,6 +12,7 @@ from kbench.errors import KbenchError, unknown
 
 if TYPE_CHECKING:
     from kbench.conformance import Subject
+    from kbench.protocol import Protocol
     from kbench.registry import Entry
     from kbench.study import Cell
 
@@ -96,8 +98,7 @@ def to_cells(
     changes = _settings(settings or (), task_entries)
     params, spans = {}, {}
     for task in task_entries:
-        preset = dict(task.preset(protocol.presets))
-        first, last = preset.pop("lengths")
+        preset, (first, last) = _task_preset(task, protocol)
         spans[task.name] = tuple(span or range(first, last + 1))
         params[task.name] = preset | changes[task.name]
         task.cls(**params[task.name])
@@ -121,9 +122,14 @@ def to_cells(
         for model in model_entries
         for supervision in _once(supervisions or SUPERVISIONS)
     ]
-    if match:
-        cells = [_matched(cell, models[reference or model_names[0]]) for cell in cells]
     _ensure_usable(cells)
+    if match:
+        like = models[reference or model_names[0]]
+        others = [dataclasses.replace(cell, model=like.name, size=like.preset(protocol.presets))
+                  for cell in cells]  # fmt: skip
+        _ensure_usable(others)
+        cells = [_matched(cell, like) for cell in cells]
+        _ensure_usable(cells)
     return cells
 
 
@@ -135,11 +141,11 @@ def subjects(model_names: Sequence[str], protocol_name: str, task_name: str) -> 
     from kbench.registry import models, tasks
 
     protocol, task = protocols.load(protocol_name), tasks[task_name]
-    params = dict(task.preset(protocol.presets))
+    params, lengths = _task_preset(task, protocol)
     source = Source(
-        task=task.cls(**{k: v for k, v in params.items() if k != "lengths"}),
+        task=task.cls(**params),
         supervision="cot",
-        lengths=params["lengths"],
+        lengths=lengths,
         max_validation=protocol.training.max_validation,
         max_validation_fraction=protocol.training.max_validation_fraction,
     )
@@ -152,6 +158,21 @@ def subjects(model_names: Sequence[str], protocol_name: str, task_name: str) -> 
         )
         for name in _once(model_names)
     ]
+
+
+def all_subjects(
+    protocol_name: str, task_name: str
+) -> "tuple[list[Subject], dict[str, KbenchError]]":
+    """Every registered model, and why those left out are: a broken plug-in concerns no other."""
+    from kbench.registry import models
+
+    found, left_out = [], {}
+    for name in models.names():
+        try:
+            found += subjects([name], protocol_name, task_name)
+        except KbenchError as error:
+            left_out[name] = error
+    return found, left_out
 
 
 def _backends(entries: "Sequence[Entry]", wanted: str, device: str) -> dict[str, str]:
@@ -182,8 +203,6 @@ def _backends(entries: "Sequence[Entry]", wanted: str, device: str) -> dict[str,
 
 def _matched(cell: "Cell", reference: "Entry") -> "Cell":
     """The cell with its model as wide as makes it as large as the reference."""
-    import dataclasses
-
     from kbench.modules import build, match_parameters, parameter_count
     from kbench.registry import models
 
@@ -218,6 +237,15 @@ def _ensure_usable(cells: "Sequence[Cell]") -> None:
             ensure_usable(subject)
 
 
+def _task_preset(task: "Entry", protocol: "Protocol") -> tuple[dict[str, Any], tuple[int, int]]:
+    """A task's parameters, and its first and last length."""
+    preset = dict(task.preset(protocol.presets))
+    if "lengths" not in preset:
+        raise KbenchError(f"task {task.name}: its preset has no lengths, as in (2, 6)")
+    lengths = preset.pop("lengths")
+    return preset, lengths
+
+
 def _once(names: Any) -> list[str]:
     """Each name once, in the order given."""
     return list(dict.fromkeys(names))
@@ -240,7 +268,7 @@ def _settings(settings: Sequence[str], entries: "Sequence[Entry]") -> dict[str, 
         if not equals:
             raise KbenchError(f"--set wants NAME=VALUE, as in m=5, got {setting!r}")
         types: dict[str, Any] = {
-            entry.name: {f.name: f.type for f in fields(entry.cls)}.get(name) for entry in entries
+            entry.name: get_type_hints(entry.cls).get(name) for entry in entries
         }
         if not any(types.values()):
             known = {f.name for entry in entries for f in fields(entry.cls)}

@@ -1,6 +1,5 @@
 """`kbench run` and `kbench plan`: measure, or say what it would cost."""
 
-import json
 import shlex
 import signal
 import sys
@@ -9,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kbench.cli.console import err, out, say
+from kbench.cli.console import claim_stdout, err, out, print_json, say
 from kbench.cli.options import (
     BackendOption,
     DeviceOption,
@@ -50,6 +49,7 @@ def run(
     as_json: JsonOption = False,
 ) -> int:
     """Measure N* and κ. Ctrl-C stops; the same command goes on, and runs no stored trial again."""
+    stdout = claim_stdout() if as_json else None
     cells = to_cells(
         model, task, supervision, protocol, lengths, set_, seeds, match, reference, device, backend
     )
@@ -66,13 +66,13 @@ def run(
             driver = Driver(cells, trials, executor, stopping)
             full = None
             try:
-                with View(driver, err, out if not as_json else err) as view:
+                with View(driver, err, err if stdout else out) as view:
                     for progress in driver.run():
                         view.update(progress)
             except StoreFullError as error:
                 full = error
-        if as_json:
-            print(json.dumps(document(driver.progress), indent=2, ensure_ascii=False))
+        if stdout:
+            print_json(document(driver.progress), stdout)
         else:
             out.print(tables([p.run for p in driver.progress]))
         return _epilogue(driver, full)
@@ -87,7 +87,7 @@ def _epilogue(driver: "Driver", full: Exception | None) -> int:
         say(f"trial left out, {line}")
     again = shlex.join(["kbench", *sys.argv[1:]])
     if full:
-        say(f"{full}. What is stored is safe. Make room, then go on with: {again}")
+        say(f"{full}. What is stored is safe. Go on with: {again}")
         return 1
     if not all(p.run.complete for p in driver.progress):
         say(f"stopped; every finished trial is stored. Go on with: {again}")

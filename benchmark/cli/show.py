@@ -1,12 +1,11 @@
 """`kbench show`: stored results again."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kbench.cli.console import out
+from kbench.cli.console import claim_stdout, out, print_json
 from kbench.cli.options import JsonOption, StoreOption
 from kbench.errors import KbenchError, unknown
 
@@ -28,6 +27,7 @@ def show(
     from kbench.store import Store
     from kbench.study import Cell, CellRun, Progress, replay
 
+    stdout = claim_stdout() if as_json else None
     with Store(store, create=False) as trials:
         cells = [Cell.from_spec(spec) for spec in trials.cells()]
         if not cells:
@@ -45,7 +45,7 @@ def show(
         progress = [Progress(run=CellRun(cell)) for cell in cells]
         for p in progress:
             p.trials_reused = replay(p.run, trials)
-    if as_json:
-        print(json.dumps(document(progress), indent=2, ensure_ascii=False))
+    if stdout:
+        print_json(document(progress), stdout)
     else:
         out.print(tables([p.run for p in progress]))

@@ -71,7 +71,7 @@ class InProcess:
                 )
             except Cancelled:
                 break
-            except Exception as error:  # a user's model may raise anything; the driver decides
+            except (Exception, SystemExit) as error:  # a user's model may; the driver decides
                 done.append(Finished(trial=trial, result=None, error=_one_line(error)))
         return done
 
@@ -132,11 +132,11 @@ def _collect(trial: Trial, future: concurrent.futures.Future) -> Finished:
         return Finished(trial=trial, result=future.result())
     except ProcessExpired as error:
         return Finished(trial=trial, result=None, error=f"its worker died (exit {error.exitcode})")
-    except Exception as error:  # whatever a user's model raised in the worker
+    except (Exception, SystemExit) as error:  # whatever a user's model raised in the worker
         return Finished(trial=trial, result=None, error=_one_line(error))
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
