@@ -166,6 +166,7 @@ def all_subjects(
     """Every registered model, and why those left out are: a broken plug-in concerns no other."""
     from kbench.registry import models
 
+    subjects([], protocol_name, task_name)  # a wrong protocol or task is no fault of the models
     found, left_out = [], {}
     for name in models.names():
         try:
