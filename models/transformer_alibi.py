@@ -7,6 +7,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from kbench.models.transformer_nope import TransformerNoPE
 from kbench.registry import models
 
 
@@ -53,25 +54,6 @@ class Attention(nn.Module):
         return self.out(rearrange(weights_BHTS @ v, "b h t d -> b t (h d)")), (k, v)
 
 
-class Block(nn.Module):
-    """Pre-norm residual block: x + attention(norm x), then x + mlp(norm x)."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.norm_attention = nn.LayerNorm(width)
-        self.attention = Attention(width, heads)
-        self.norm_mlp = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width)
-        )
-
-    def forward(self, x_BTD: Tensor, past: Any = None) -> tuple[Tensor, Any]:
-        """x_BTD → x_BTD, and the keys and values so far."""
-        mixed_BTD, past = self.attention(self.norm_attention(x_BTD), past)
-        x_BTD = x_BTD + mixed_BTD
-        return x_BTD + self.mlp(self.norm_mlp(x_BTD)), past
-
-
 @models.register(
     "transformer-alibi",
     version=1,
@@ -81,40 +63,7 @@ class Block(nn.Module):
         "paper": {"width": 256, "layers": 6, "heads": 4},
     },
 )
-class TransformerALiBi(nn.Module):
-    """Token embedding, pre-norm blocks, final norm, linear read-out."""
+class TransformerALiBi(TransformerNoPE):
+    """The transformer without positions, with linear biases in its attention."""
 
-    def __init__(
-        self, vocab_size: int, max_len: int, *, width: int, layers: int, heads: int
-    ) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(vocab_size, width)
-        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
-        self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, vocab_size, bias=False)
-        self._init_gpt2(layers)
-
-    def _init_gpt2(self, layers: int) -> None:
-        """N(0, 0.02), zero biases; projections into the residual stream scaled by 1/√(2 layers)."""
-        for name, parameter in self.named_parameters():
-            if name.endswith("bias"):
-                nn.init.zeros_(parameter)
-            elif "norm" not in name:
-                into_residual = name.endswith(("attention.out.weight", "mlp.2.weight"))
-                nn.init.normal_(
-                    parameter, std=0.02 / math.sqrt(2 * layers) if into_residual else 0.02
-                )
-
-    def forward(self, tokens_BT: Tensor) -> Tensor:
-        """tokens_BT int64 → logits_BTV."""
-        return self.extend(tokens_BT)[0]
-
-    def extend(self, tokens_BT: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        """The state is the keys and values of every block."""
-        pasts = state or [None] * len(self.blocks)
-        x_BTD = self.embedding(tokens_BT)
-        state = []
-        for block, past in zip(self.blocks, pasts, strict=True):
-            x_BTD, past = block(x_BTD, past)
-            state.append(past)
-        return self.head(self.norm(x_BTD)), state
+    attention = Attention

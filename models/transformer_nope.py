@@ -1,9 +1,11 @@
 """Decoder-only transformer without positions (NoPE: Kazemnejad et al. 2023, arXiv 2305.19466).
 
-The causal mask alone tells it about order.
+The causal mask alone tells it about order. The variants that put positions into the attention are
+this model with another attention (`transformer_rope.py`, `transformer_alibi.py`).
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -43,10 +45,10 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """Pre-norm residual block: x + attention(norm x), then x + mlp(norm x)."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, attention: nn.Module) -> None:
         super().__init__()
         self.norm_attention = nn.LayerNorm(width)
-        self.attention = Attention(width, heads)
+        self.attention = attention
         self.norm_mlp = nn.LayerNorm(width)
         self.mlp = nn.Sequential(
             nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width)
@@ -57,6 +59,16 @@ class Block(nn.Module):
         mixed_BTD, past = self.attention(self.norm_attention(x_BTD), past)
         x_BTD = x_BTD + mixed_BTD
         return x_BTD + self.mlp(self.norm_mlp(x_BTD)), past
+
+
+def init_gpt2(model: nn.Module, depth: int) -> None:
+    """N(0, 0.02), zero biases; projections into the residual stream scaled by 1/√(2 depth)."""
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            nn.init.zeros_(parameter)
+        elif "norm" not in name:
+            into_residual = name.endswith(("attention.out.weight", "mlp.2.weight"))
+            nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * depth) if into_residual else 0.02)
 
 
 @models.register(
@@ -71,26 +83,19 @@ class Block(nn.Module):
 class TransformerNoPE(nn.Module):
     """Token embedding, pre-norm blocks, final norm, linear read-out."""
 
+    attention: Callable[[int, int], nn.Module] = Attention
+
     def __init__(
         self, vocab_size: int, max_len: int, *, width: int, layers: int, heads: int
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocab_size, width)
-        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
+        self.blocks = nn.ModuleList(
+            Block(width, self.attention(width, heads)) for _ in range(layers)
+        )
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, vocab_size, bias=False)
-        self._init_gpt2(layers)
-
-    def _init_gpt2(self, layers: int) -> None:
-        """N(0, 0.02), zero biases; projections into the residual stream scaled by 1/√(2 layers)."""
-        for name, parameter in self.named_parameters():
-            if name.endswith("bias"):
-                nn.init.zeros_(parameter)
-            elif "norm" not in name:
-                into_residual = name.endswith(("attention.out.weight", "mlp.2.weight"))
-                nn.init.normal_(
-                    parameter, std=0.02 / math.sqrt(2 * layers) if into_residual else 0.02
-                )
+        init_gpt2(self, layers)
 
     def forward(self, tokens_BT: Tensor) -> Tensor:
         """tokens_BT int64 → logits_BTV."""
