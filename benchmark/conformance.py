@@ -47,11 +47,11 @@ class Subject:
         """A fresh one, as the training loop builds it."""
         return build(self.entry, self.vocab_size, self.max_len, self.size, seed=seed)
 
-    def tokens(self, time: int | None = None, batch: int = BATCH) -> Tensor:
+    def tokens(self, time: int | None = None) -> Tensor:
         """tokens_BT in which every id occurs, if there is room for all."""
-        count = batch * (time or self.max_len)
+        count = BATCH * (time or self.max_len)
         order = torch.randperm(count, generator=torch.Generator().manual_seed(1))
-        return (order % self.vocab_size).view(batch, -1)
+        return (order % self.vocab_size).view(BATCH, -1)
 
 
 def _builds(subject: Subject) -> str:

@@ -33,7 +33,7 @@ def build(
 
 
 def backends(entry: Entry) -> tuple[str, ...]:
-    """The backends that a model can be built with, the preferred one last."""
+    """The backends that a model can be built with: torch, which runs anywhere, the fastest last."""
     return getattr(entry.cls, "backends", ("torch",))
 
 

@@ -161,16 +161,14 @@ class Registry:
         self._loading = []
         try:
             return load(), self._loading
+        except SyntaxError as error:
+            reason = f"SyntaxError: {error.msg} (line {error.lineno})"
+            raise KbenchError(f"{what} cannot be loaded: {reason}") from None
         except (Exception, SystemExit) as error:  # whatever the user's source raises
-            syntax = isinstance(error, SyntaxError)
-            lines = [f.lineno for f in traceback.extract_tb(error.__traceback__)
-                     if f.filename == path]  # fmt: skip
-            line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
-            reason = error.msg if isinstance(error, SyntaxError) else error
-            raise KbenchError(
-                f"{what} cannot be loaded: {type(error).__name__}: {reason}"
-                + (f" (line {line})" if line and (path or syntax) else "")
-            ) from None
+            frames = traceback.extract_tb(error.__traceback__)
+            lines = [f" (line {frame.lineno})" for frame in frames if frame.filename == path]
+            reason = f"{type(error).__name__}: {error}{lines[-1] if lines else ''}"
+            raise KbenchError(f"{what} cannot be loaded: {reason}") from None
         finally:
             self._loading = None
             torch.set_default_dtype(dtype)

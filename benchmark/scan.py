@@ -109,13 +109,15 @@ def backend_named(name: str) -> Callable:
     """The scan of a backend; raises KbenchError where it cannot run here."""
     if name not in BACKENDS:
         raise unknown("backend", name, BACKENDS)
-    if name == "mamba-ssm" and (reason := missing_kernel("cuda")):
-        raise KbenchError(f"backend mamba-ssm: {reason}")
+    if reason := missing(name, "cuda"):
+        raise KbenchError(f"backend {name}: {reason}")
     return BACKENDS[name]
 
 
-def missing_kernel(device: str) -> str | None:
-    """Why the kernel of mamba-ssm cannot run on this device; None where it can."""
+def missing(backend: str, device: str) -> str | None:
+    """Why a backend cannot run on this device; None where it can."""
+    if backend == "torch":
+        return None
     if device != "cuda" or not torch.cuda.is_available():
         return "it needs a CUDA device (--device cuda)"
     try:

@@ -67,7 +67,7 @@ class View:
 
     @staticmethod
     def _say(console: Console, line: str) -> None:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(line, highlight=False, soft_wrap=True)
 
     def _time_left(self) -> str:
         """From the share of searches that this command has brought to their end."""

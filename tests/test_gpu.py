@@ -6,7 +6,7 @@ from test_models import scan_inputs
 
 from kbench.modules import build
 from kbench.registry import models
-from kbench.scan import kernel_scan, missing_kernel, torch_scan
+from kbench.scan import kernel_scan, missing, torch_scan
 from kbench.search import Probe
 from kbench.training import train
 
@@ -14,7 +14,11 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
 ]
-needs_kernel = pytest.mark.skipif(bool(missing_kernel("cuda")), reason="mamba-ssm not installed")
+needs_kernel = pytest.mark.skipif(
+    bool(missing("mamba-ssm", "cuda")), reason="mamba-ssm not installed"
+)
+    bool(missing("mamba-ssm", "cuda")), reason="mamba-ssm not installed"
+)
 
 
 @needs_kernel

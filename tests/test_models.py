@@ -20,7 +20,7 @@ from kbench.scan import SelectiveScan
 MAX_LEN = 9
 
 
-# Part one: every model in the registry.
+# Part one: every model in the registry; `kbench check` (test_conformance.py) has the rest.
 
 
 @pytest.fixture(params=models.names())
@@ -31,77 +31,6 @@ def name(request):
 def build(name, *, seed=0, preset="quick", vocab=VOCAB, max_len=MAX_LEN):
     torch.manual_seed(seed)
     return models[name].cls(vocab, max_len, **models[name].preset(preset))
-
-
-def backward(model, tokens):
-    """Gradients by name, of a loss on the logits at every position."""
-    model.zero_grad()
-    logits = model(tokens)
-    F.cross_entropy(logits.flatten(0, 1), tokens.roll(1, 1).flatten()).backward()
-    return {name: p.grad for name, p in model.named_parameters()}
-
-
-@pytest.mark.parametrize("time", [1, 2, MAX_LEN])
-def test_logits_have_one_row_per_token(name, time):
-    logits = build(name)(draw_tokens(3, time))
-    assert logits.shape == (3, time, VOCAB)
-    assert logits.dtype == torch.float32
-    assert logits.isfinite().all()
-
-
-@pytest.mark.parametrize("t", range(MAX_LEN))
-def test_a_token_changes_its_own_logits_and_none_before(name, t):
-    model, tokens = build(name), draw_tokens(3, MAX_LEN)
-    changed = tokens.clone()
-    changed[:, t] = (tokens[:, t] + 1) % VOCAB
-    with torch.no_grad():
-        before, after = model(tokens), model(changed)
-    assert torch.equal(before[:, :t], after[:, :t])
-    assert (before[:, t] != after[:, t]).any(-1).all()
-
-
-@pytest.mark.parametrize("time", range(1, MAX_LEN))
-def test_padding_on_the_right_never_changes_a_prediction(name, time):
-    model, tokens = build(name), draw_tokens(3, MAX_LEN)
-    with torch.no_grad():
-        torch.testing.assert_close(model(tokens)[:, :time], model(tokens[:, :time]))
-
-
-def test_samples_of_a_batch_do_not_see_each_other(name):
-    model, tokens = build(name), draw_tokens(5, MAX_LEN)
-    with torch.no_grad():
-        torch.testing.assert_close(model(tokens)[2:3], model(tokens[2:3]))
-
-
-def test_gradient_reaches_every_parameter(name):
-    tokens = draw_tokens(32, MAX_LEN)
-    assert set(tokens.unique().tolist()) == set(range(VOCAB))
-    unreached = [
-        parameter
-        for parameter, grad in backward(build(name), tokens).items()
-        if grad is None or not grad.any() or not grad.isfinite().all()
-    ]
-    assert unreached == []
-
-
-def test_construction_is_decided_by_the_seed(name):
-    first, again, other = (build(name, seed=seed).state_dict() for seed in (3, 3, 4))
-    assert all(torch.equal(first[key], again[key]) for key in first)
-    assert any(not torch.equal(first[key], other[key]) for key in first)
-
-
-def test_forward_and_backward_are_deterministic(name):
-    tokens = draw_tokens(16, MAX_LEN)
-    model, twin = build(name), build(name)
-    assert torch.equal(model(tokens), twin(tokens))
-    first, second = backward(model, tokens), backward(twin, tokens)
-    assert all(torch.equal(first[key], second[key]) for key in first)
-
-
-def test_every_parameter_and_buffer_is_float32(name):
-    model = build(name)
-    kinds = {key: value.dtype for key, value in model.state_dict().items()}
-    assert {key: kind for key, kind in kinds.items() if kind != torch.float32} == {}
 
 
 def test_a_misspelt_size_raises(name):

@@ -22,7 +22,7 @@ err = _console(stderr=True)
 
 def say(line: str) -> None:
     """One line for people, on stderr."""
-    err.print(f"kbench: {line}", highlight=False, markup=False, soft_wrap=True)
+    err.print(f"kbench: {line}", highlight=False, soft_wrap=True)
 
 
 def claim_stdout() -> TextIO:

@@ -31,13 +31,10 @@ def list_(
     ] = "modadd",
 ) -> None:
     """List the models, with their sizes as measured, the tasks or the protocols there are."""
-    out.print(
-        {
-            Kind.MODELS: lambda: _models(protocol, task),
-            Kind.TASKS: _tasks,
-            Kind.PROTOCOLS: _protocols,
-        }[kind]()
-    )
+    if kind is Kind.MODELS:
+        out.print(_models(protocol, task))
+    else:
+        out.print(_tasks() if kind is Kind.TASKS else _protocols())
 
 
 def _models(protocol: str, task: str) -> "Table":
@@ -49,10 +46,9 @@ def _models(protocol: str, task: str) -> "Table":
     from kbench.modules import flops_per_token, parameter_count, state_size
 
     found, left_out = all_subjects(protocol, task)
-    table = Table(
-        title=f"Sizes of protocol {protocol} for {task}, T = {found[0].max_len}",
-        title_justify="left",
-    )
+    longest = max((subject.max_len for subject in found), default=0)
+    title = f"Sizes of protocol {protocol} for {task}, T = {longest}"
+    table = Table(title=title, title_justify="left")
     table.add_column("name")
     table.add_column("version")
     table.add_column("parameters", justify="right")

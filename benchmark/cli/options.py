@@ -1,7 +1,7 @@
 """The options that several commands share, and from them the cells to measure."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -105,6 +105,8 @@ def to_cells(
     model_entries = [models[name] for name in _once(model_names)]
     backends = _backends(model_entries, backend, device)
 
+    from kbench.conformance import ensure_usable
+    from kbench.executors.local import one_thread
     from kbench.study import Cell
 
     cells = [
@@ -122,14 +124,12 @@ def to_cells(
         for model in model_entries
         for supervision in _once(supervisions or SUPERVISIONS)
     ]
-    _ensure_usable(cells)
-    if match:
-        like = models[reference or model_names[0]]
-        others = [dataclasses.replace(cell, model=like.name, size=like.preset(protocol.presets))
-                  for cell in cells]  # fmt: skip
-        _ensure_usable(others)
-        cells = [_matched(cell, like) for cell in cells]
-        _ensure_usable(cells)
+    with one_thread():
+        if match:
+            like = models[reference or model_names[0]]
+            cells = [_matched(cell, like) for cell in cells]
+        for cell in cells:
+            ensure_usable(_subject(cell, models[cell.model], cell.size))
     return cells
 
 
@@ -177,65 +177,50 @@ def all_subjects(
 
 
 def _backends(entries: "Sequence[Entry]", wanted: str, device: str) -> dict[str, str]:
-    """The backend of each model; one with no choice keeps the one that it has."""
+    """The backend of each model; one that does not have the backend wanted keeps plain torch."""
     import torch
 
     from kbench.modules import backends
-    from kbench.scan import BACKENDS, missing_kernel
+    from kbench.scan import BACKENDS, missing
 
     if device not in ("cpu", "cuda"):
         raise unknown("device", device, ["cpu", "cuda"])
     if device == "cuda" and not torch.cuda.is_available():
         raise KbenchError("--device cuda: torch sees no CUDA device here")
-    if wanted not in ("auto", *BACKENDS):
+    if wanted == "auto":
+        able = {e.name: [b for b in backends(e) if not missing(b, device)] for e in entries}
+        return {name: found[-1] for name, found in able.items()}
+    if wanted not in BACKENDS:
         raise unknown("backend", wanted, ["auto", *BACKENDS])
-    if wanted == "mamba-ssm" and (reason := missing_kernel(device)):
-        raise KbenchError(f"--backend mamba-ssm: {reason}")
-    if wanted not in ("auto", "torch") and not any(wanted in backends(e) for e in entries):
-        raise KbenchError(
-            f"--backend {wanted}: none of {', '.join(e.name for e in entries)} has it"
-        )
-    chosen = {}
-    for entry in entries:
-        able = [b for b in backends(entry) if b == "torch" or not missing_kernel(device)]
-        chosen[entry.name] = able[-1] if wanted == "auto" else wanted if wanted in able else able[0]
+    if reason := missing(wanted, device):
+        raise KbenchError(f"--backend {wanted}: {reason}")
+    chosen = {e.name: wanted if wanted in backends(e) else "torch" for e in entries}
+    if wanted not in chosen.values():
+        raise KbenchError(f"--backend {wanted}: none of {', '.join(chosen)} has it")
     return chosen
 
 
 def _matched(cell: "Cell", reference: "Entry") -> "Cell":
     """The cell with its model as wide as makes it as large as the reference."""
-    from kbench.modules import build, match_parameters, parameter_count
+    from kbench.conformance import ensure_usable
+    from kbench.modules import match_parameters, parameter_count
     from kbench.registry import models
 
-    source = cell.source(cell.lengths)
-    shape = source.vocab_size(), source.width()
-    target = parameter_count(build(reference, *shape, reference.preset(cell.protocol.presets)))
+    like = _subject(cell, reference, reference.preset(cell.protocol.presets))
+    ensure_usable(like)
     if cell.model == reference.name:
         return cell
-    size = match_parameters(models[cell.model], cell.size, target, *shape)
+    target = parameter_count(like.model())
+    size = match_parameters(models[cell.model], cell.size, target, like.vocab_size, like.max_len)
     return dataclasses.replace(cell, size=size)
 
 
-def _ensure_usable(cells: "Sequence[Cell]") -> None:
-    """Every model once as it would be built for its longest input."""
-    from kbench.conformance import Subject, ensure_usable
-    from kbench.executors.local import one_thread
-    from kbench.registry import models
+def _subject(cell: "Cell", entry: "Entry", size: Mapping[str, Any]) -> "Subject":
+    """A model as it would be built for a cell's longest input."""
+    from kbench.conformance import Subject
 
-    widest: dict[tuple[str, str], Subject] = {}
-    for cell in cells:
-        source = cell.source(cell.lengths)
-        key = cell.model, cell.task
-        if key not in widest or widest[key].max_len < source.width():
-            widest[key] = Subject(
-                entry=models[cell.model],
-                size=cell.size,
-                vocab_size=source.vocab_size(),
-                max_len=source.width(),
-            )
-    with one_thread():
-        for subject in widest.values():
-            ensure_usable(subject)
+    source = cell.source(cell.lengths)
+    return Subject(entry=entry, size=size, vocab_size=source.vocab_size(), max_len=source.width())
 
 
 def _task_preset(task: "Entry", protocol: "Protocol") -> tuple[dict[str, Any], tuple[int, int]]:
