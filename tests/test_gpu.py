@@ -17,8 +17,6 @@ pytestmark = [
 needs_kernel = pytest.mark.skipif(
     bool(missing("mamba-ssm", "cuda")), reason="mamba-ssm not installed"
 )
-    bool(missing("mamba-ssm", "cuda")), reason="mamba-ssm not installed"
-)
 
 
 @needs_kernel
