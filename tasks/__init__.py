@@ -29,3 +29,7 @@ class Task(ABC):
         Distinct digits must give distinct inputs. The inputs end with the n update tokens: the
         k-th of them is the position at which s_k becomes known. The answer is s_n.
         """
+
+    def token_name(self, token: int) -> str:
+        """What `kbench sample` prints for a token; by default its id."""
+        return str(token)
