@@ -7,7 +7,7 @@ is a prefix of the one for N' > N. Only NumPy draws here: data never changes wit
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -64,7 +64,7 @@ def _first_occurrences(rows: np.ndarray) -> np.ndarray:
 
 
 def draw_lengths(capacity: Mapping[int, int], count: int, rng: np.random.Generator) -> np.ndarray:
-    """A uniform length for each of `count` draws [count], never more of one than its capacity.
+    """`uniform`: a length for each of `count` draws [count], never more of one than its capacity.
 
     A length that is used up leaves the draw, the others share what remains (the exhaustion rule);
     the sequence ends early when all are used up. The first k draws do not depend on `count`.
@@ -91,6 +91,52 @@ def draw_lengths(capacity: Mapping[int, int], count: int, rng: np.random.Generat
     return lengths[:done]
 
 
+def shortest_first(capacity: Mapping[int, int], count: int, rng: np.random.Generator) -> np.ndarray:
+    """`short-to-long`: all there is of a length before any of the next; nothing is drawn."""
+    lengths = np.empty(count, dtype=np.int64)
+    done = 0
+    for n, size in sorted(capacity.items()):
+        end = min(count, done + size)
+        lengths[done:end] = n
+        done = end
+    return lengths[:done]
+
+
+DISTRIBUTIONS: dict[str, Callable[[Mapping[int, int], int, np.random.Generator], np.ndarray]] = {
+    "fixed": draw_lengths,  # of a single length
+    "uniform": draw_lengths,
+    "short-to-long": shortest_first,
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shares:
+    """How many samples of each length go where: known from the sizes of the universes alone."""
+
+    universes: Mapping[int, int]
+    """Size of each length's universe."""
+    distribution: str
+    max_validation: int
+    max_validation_fraction: float
+
+    def validation_lengths(self, seed: int) -> np.ndarray:
+        """The length of each validation sample; depends on the seed, never on N."""
+        share = Fraction(str(self.max_validation_fraction))  # exact, for universes of any size
+        capacity = {n: int(size * share) for n, size in self.universes.items()}
+        draw = DISTRIBUTIONS[self.distribution]
+        return draw(capacity, self.max_validation, generator(seed, "validation lengths"))
+
+    def training_capacity(self, seed: int) -> dict[int, int]:
+        """How many samples of each length are left for training."""
+        held_out = _histogram(self.validation_lengths(seed), self.universes)
+        return {n: size - held_out[n] for n, size in self.universes.items()}
+
+    def training_lengths(self, n_samples: int, seed: int) -> np.ndarray:
+        """The length of each training sample; fewer than n_samples where there are no more."""
+        draw = DISTRIBUTIONS[self.distribution]
+        return draw(self.training_capacity(seed), n_samples, generator(seed, "training lengths"))
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Split:
     """Samples ready for training: tokens and targets [N, T] int32, padded on the right."""
@@ -110,39 +156,35 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """One task under one supervision at one set of lengths: where a seed's splits come from.
-
-    A single length is the distribution `fixed`; several are drawn from uniformly.
-    """
+    """One task under one supervision at one set of lengths: where a seed's splits come from."""
 
     task: Task
     supervision: str
     lengths: tuple[int, ...]
+    distribution: str = "uniform"
     max_validation: int
     max_validation_fraction: float
 
-    def validation_lengths(self, seed: int) -> np.ndarray:
-        """The length of each validation sample; depends on the seed, never on N."""
-        share = Fraction(str(self.max_validation_fraction))  # exact, for universes of any size
-        capacity = {n: int(universe(self.task, n) * share) for n in self.lengths}
-        return draw_lengths(capacity, self.max_validation, generator(seed, "validation lengths"))
-
-    def training_capacity(self, seed: int) -> dict[int, int]:
-        """How many samples of each length are left for training."""
-        held_out = _histogram(self.validation_lengths(seed), self.lengths)
-        return {n: universe(self.task, n) - held_out[n] for n in self.lengths}
+    def shares(self) -> Shares:
+        """How the samples are divided."""
+        return Shares(
+            universes={n: universe(self.task, n) for n in self.lengths},
+            distribution=self.distribution,
+            max_validation=self.max_validation,
+            max_validation_fraction=self.max_validation_fraction,
+        )
 
     def splits(self, n_samples: int, seed: int) -> tuple[Split, Split]:
         """Training set of n_samples, and validation set.
 
         Raises ValueError where the training part of the universe is smaller than n_samples.
         """
-        capacity = self.training_capacity(seed)
-        if n_samples > sum(capacity.values()):
-            raise ValueError(f"only {sum(capacity.values())} training samples, not {n_samples}")
-        validation = self.validation_lengths(seed)
+        shares = self.shares()
+        training = shares.training_lengths(n_samples, seed)
+        if len(training) < n_samples:
+            raise ValueError(f"only {len(training)} training samples, not {n_samples}")
+        validation = shares.validation_lengths(seed)
         held_out = _histogram(validation, self.lengths)
-        training = draw_lengths(capacity, n_samples, generator(seed, "training lengths"))
         drawn = _histogram(training, self.lengths)
         digits = {n: stream(self.task, n, seed, held_out[n] + drawn[n]) for n in self.lengths}
         return (
@@ -177,5 +219,5 @@ class Source:
         return Split(tokens=tokens, targets=targets, histogram=_histogram(lengths, self.lengths))
 
 
-def _histogram(lengths: np.ndarray, over: Sequence[int]) -> dict[int, int]:
+def _histogram(lengths: np.ndarray, over: Iterable[int]) -> dict[int, int]:
     return {n: int(np.count_nonzero(lengths == n)) for n in over}

@@ -32,6 +32,21 @@ def build(
         return entry.cls(vocab_size, max_len, **size, **choice)
 
 
+@torch.no_grad()
+def lengthened(short: nn.Module, long: nn.Module) -> nn.Module:
+    """`long`, built for more tokens, with all that `short` has learned.
+
+    What only the longer one has, such as positions that `short` never saw, stays as initialised.
+    """
+    learned = short.state_dict()
+    for name, tensor in long.state_dict().items():
+        if name not in learned:
+            continue
+        common = tuple(map(slice, map(min, tensor.shape, learned[name].shape)))
+        tensor[common] = learned[name][common]
+    return long
+
+
 def backends(entry: Entry) -> tuple[str, ...]:
     """The backends that a model can be built with: torch, which runs anywhere, the fastest last."""
     return getattr(entry.cls, "backends", ("torch",))

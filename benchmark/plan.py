@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kbench.data import universe
 from kbench.executors.local import one_thread
 from kbench.search import Probe
 from kbench.study import Cell, CellRun, Lengths, SeedSearch
@@ -46,10 +45,21 @@ def plan(run: CellRun, device: str = "cpu") -> Plan:
         steps = [steps[0] + fewest * shortest, steps[1] + most * training.steps]
         typical = sum(p * PASS_SHARE + f * rates * fail_share for p, f in ways) / len(ways)
         seconds += typical * training.steps * timings[lengths]
+    untested = [run.untested(seed) for seed in cell.seeds]
+    if any(untested):
+        if cell.joint not in timings:
+            timings[cell.joint] = _seconds_per_step(cell, cell.joint, device)
+        # One model where the largest size tried is also the smallest to pass, or none passes.
+        trials = [trials[0] + sum(map(bool, untested)), trials[1] + sum(untested)]
+        steps = [
+            steps[0] + shortest * sum(map(bool, untested)),
+            steps[1] + training.steps * sum(untested),
+        ]
+        seconds += sum(untested) * PASS_SHARE * training.steps * timings[cell.joint]
     return Plan(
         searches=run.n_searches,
         searches_done=run.n_done,
-        trials_stored=len(run.results),
+        trials_stored=len(run.results) + len(run.tests),
         trials=(trials[0], trials[1]),
         steps=(steps[0], steps[1]),
         seconds=seconds,
@@ -81,8 +91,8 @@ def _from_any_start(cell: Cell, lengths: Lengths) -> list[tuple[int, int]]:
 def _seconds_per_step(cell: Cell, lengths: Lengths, device: str) -> float:
     from kbench.training import seconds_per_step
 
-    n_samples = min(cell.protocol.training.batch_size, sum(
-        universe(cell.source(lengths).task, n) for n in lengths) // 2)  # fmt: skip
+    there_are = sum(cell.universes[n] for n in lengths)
+    n_samples = min(cell.protocol.training.batch_size, there_are // 2)
     probe = Probe(n_samples=n_samples, learning_rate=cell.protocol.learning_rates[0])
     with one_thread():
         return seconds_per_step(cell.trial(lengths, cell.seeds[0], probe), device)

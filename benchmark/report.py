@@ -1,6 +1,7 @@
 """What is told of a cell: the JSON document and the tables in the terminal."""
 
 import collections
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -8,17 +9,19 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from kbench.extrapolation import normalised
 from kbench.search import Bracket
 from kbench.sharing import (
     Interval,
     PerSeed,
     best_of_grid,
+    n_star_per_seed,
     sharing_bounds,
     sharing_per_seed,
     verdict,
 )
 from kbench.study import Cell, CellRun, Lengths, Progress
-from kbench.trial import digest
+from kbench.trial import Trial, TrialResult, digest
 
 SCHEMA_VERSION = 1
 _DIGITS = 3
@@ -33,7 +36,6 @@ def result(progress: Progress) -> dict[str, Any]:
     """One cell, complete or not, as plain JSON values."""
     run = progress.run
     cell = run.cell
-    best, per_seed = sharing(run)
     return {
         "model": cell.model,
         "model_version": cell.model_version,
@@ -44,28 +46,21 @@ def result(progress: Progress) -> dict[str, Any]:
         "supervision": cell.supervision,
         "protocol": cell.protocol.id,
         "lengths": list(cell.lengths),
+        "distribution": cell.distribution,
         "seeds": list(cell.seeds),
         "complete": run.complete,
         "n_star": {
-            **{str(n): _n_star(run, (n,)) for n in cell.lengths},
-            "joint": _n_star(run, cell.lengths),
+            **{str(n): _n_star(run, (n,)) for (n,) in cell.alone},
+            "joint": _n_star(run, cell.joint),
         },
-        "kappa": {
-            "best_of_grid": {"low": _round(best.low), "high": _round(best.high)},
-            "per_seed": {
-                "estimate": _round(per_seed.estimate),
-                "low": _round(per_seed.low),
-                "high": _round(per_seed.high),
-                "seeds": per_seed.seeds,
-            },
-            "verdict": verdict(best, per_seed),
-        },
+        "kappa": _kappa(run) if cell.distribution is None else None,
+        "extrapolation": _extrapolation(run),
         "monotonicity_violations": sum(s.search.violations() for s in run.searches.values()),
         "errors": errors(run),
         "trials": {
             "run": progress.trials_run,
             "reused": progress.trials_reused,
-            "steps": sum(r.steps for r in run.results.values()),
+            "steps": sum(r.steps for of in (run.results, run.tests) for r in of.values()),
             "digest": digest(sorted(r.digest(key) for key, r in run.results.items())),
         },
         "wall_s": progress.wall_s,
@@ -73,10 +68,60 @@ def result(progress: Progress) -> dict[str, Any]:
     }
 
 
+def _kappa(run: CellRun) -> dict[str, Any]:
+    best, per_seed = sharing(run)
+    return {
+        "best_of_grid": {"low": _round(best.low), "high": _round(best.high)},
+        "per_seed": _per_seed(per_seed),
+        "verdict": verdict(best, per_seed),
+    }
+
+
+def _per_seed(per_seed: PerSeed) -> dict[str, Any]:
+    return {
+        "estimate": _round(per_seed.estimate),
+        "low": _round(per_seed.low),
+        "high": _round(per_seed.high),
+        "seeds": per_seed.seeds,
+    }
+
+
+def _extrapolation(run: CellRun) -> list[dict[str, Any]]:
+    """Every model tested, one entry per seed and per reason to test it."""
+    return [
+        {
+            "seed": seed,
+            "model_of": name,
+            "n_samples": trial.n_samples,
+            "learning_rate": trial.learning_rate,
+            "outcome": result.outcome,
+            "reproduced": _is_reproduced(run, trial, result),
+            "accuracy": {
+                n: {
+                    "accuracy": _round(found["accuracy"]),
+                    "chance": _round(found["chance"]),
+                    "normalised": _round(normalised(found["accuracy"], found["chance"])),
+                }
+                for n, found in result.accuracy.items()
+            },
+        }
+        for seed in run.cell.seeds
+        for name, trial in run.tested(seed).items()
+        if (result := run.tests.get(trial.key()))
+    ]
+
+
+def _is_reproduced(run: CellRun, trial: Trial, result: TrialResult) -> bool | None:
+    """Did the run for the test end as the search's own did? None where the search had none."""
+    first = run.results.get(dataclasses.replace(trial, tested=()).key())
+    plain = dataclasses.replace(result, accuracy={})
+    return None if first is None else plain.digest("") == first.digest("")
+
+
 def sharing(run: CellRun) -> tuple[Interval, PerSeed]:
     """Both readings of κ. Bounds from an unfinished search are wider, not wrong."""
-    lengths = [run.brackets((n,)) for n in run.cell.lengths]
-    joint = run.brackets(run.cell.lengths)
+    lengths = [run.brackets(n) for n in run.cell.alone]
+    joint = run.brackets(run.cell.joint)
     best = sharing_bounds([best_of_grid(row) for row in lengths], best_of_grid(joint))
     if not run.complete:
         return best, PerSeed(estimate=None, low=None, high=None, seeds=len(run.cell.seeds))
@@ -85,7 +130,8 @@ def sharing(run: CellRun) -> tuple[Interval, PerSeed]:
 
 def errors(run: CellRun) -> list[str]:
     """One line for every trial that failed twice."""
-    return [line for search in run.searches.values() for line in search.errors]
+    searches = [line for search in run.searches.values() for line in search.errors]
+    return searches + run.test_errors
 
 
 def _n_star(run: CellRun, lengths: Lengths) -> dict[str, Any]:
@@ -120,14 +166,19 @@ def _round(x: float | None) -> float | None:
 
 
 def tables(runs: Sequence[CellRun]) -> RenderableType:
-    """κ and N* of every cell, one pair of tables per protocol and set of lengths."""
+    """κ and N* of every cell, per protocol and set of lengths; then what was tested."""
     groups: dict[tuple[str, Lengths], list[CellRun]] = {}
     for run in runs:
         groups.setdefault((run.cell.protocol.id, run.cell.lengths), []).append(run)
     parts: list[RenderableType] = []
     for (protocol, lengths), group in groups.items():
         span = f"lengths {lengths[0]} to {lengths[-1]}, protocol {protocol}"
-        parts += [_kappa_table(group, f"Sharing factor κ: {span}"), _n_star_table(group, lengths)]
+        if shared := [run for run in group if run.cell.distribution is None]:
+            parts += [_kappa_table(shared, f"Sharing factor κ: {span}"), _n_star_table(shared)]
+        if drawn := [run for run in group if run.cell.distribution is not None]:
+            parts.append(_distribution_table(drawn, f"N* by length distribution: {span}"))
+        if tested := [run for run in group if run.cell.extrapolate]:
+            parts.append(_extrapolation_table(tested))
     return Group(*parts)
 
 
@@ -163,21 +214,76 @@ def _kappa_table(runs: Sequence[CellRun], title: str) -> Table:
     return table
 
 
-def _n_star_table(runs: Sequence[CellRun], lengths: Lengths) -> Table:
+def _n_star_table(runs: Sequence[CellRun]) -> Table:
     table = _table(
         "N*, best of grid: samples needed, as the bracket (largest N to fail, smallest to pass]",
-        "model", "supervision", *(f"n = {n}" for n in lengths), "joint",
+        "model", "task", "supervision", *(f"n = {n}" for n in runs[0].cell.lengths), "joint",
     )  # fmt: skip
     for name, run in zip(_row_names(runs), runs, strict=True):
-        columns = [best_of_grid(run.brackets((n,))) for n in lengths]
-        joint = best_of_grid(run.brackets(lengths))
+        brackets = [best_of_grid(run.brackets(n)) for n in (*run.cell.alone, run.cell.joint)]
+        cell = run.cell
+        table.add_row(name, task_name(cell), cell.supervision, *map(bracket_text, brackets))
+    return table
+
+
+def _distribution_table(runs: Sequence[CellRun], title: str) -> Table:
+    table = _table(
+        title, "model", "task", "supervision", "distribution", "seeds",
+        "N* best of grid", "N* per seed (95 %)",
+    )  # fmt: skip
+    for name, run in zip(_row_names(runs), runs, strict=True):
+        cell, brackets = run.cell, run.brackets(run.cell.joint)
         table.add_row(
             name,
-            run.cell.supervision,
-            *map(bracket_text, columns),
-            bracket_text(joint),
+            task_name(cell),
+            cell.supervision,
+            cell.distribution,
+            str(len(cell.seeds)),
+            bracket_text(best_of_grid(brackets)),
+            per_seed_text(n_star_per_seed(brackets)) if run.complete else "unfinished",
         )
     return table
+
+
+def _extrapolation_table(runs: Sequence[CellRun]) -> Table:
+    lengths = sorted({n for run in runs for n in run.cell.extrapolate})
+    table = _table(
+        "Accuracy beyond, (accuracy − chance) / (1 − chance): mean over seeds [least, most]",
+        "model", "task", "supervision", "trained with", *(f"n = {n}" for n in lengths),
+    )  # fmt: skip
+    for name, run in zip(_row_names(runs), runs, strict=True):
+        cell, rows = run.cell, _extrapolation(run)
+        for of in dict.fromkeys(row["model_of"] for row in rows):
+            chosen = [row for row in rows if row["model_of"] == of]
+            sizes = sorted(row["n_samples"] for row in chosen)
+            span = f"{sizes[0]}" if sizes[0] == sizes[-1] else f"{sizes[0]} to {sizes[-1]}"
+            failed = sum(row["outcome"] != "passed" for row in chosen)
+            note = f", {failed} of {len(chosen)} fail" if failed else ""
+            table.add_row(
+                name,
+                task_name(cell),
+                " ".join(filter(None, (cell.supervision, cell.distribution))),
+                f"N = {span} ({of}{note})",
+                *(_accuracy_text(chosen, str(n)) for n in lengths),
+            )
+    return table
+
+
+def _accuracy_text(rows: Sequence[Mapping[str, Any]], n: str) -> str:
+    values = [row["accuracy"][n]["normalised"] for row in rows if n in row["accuracy"]]
+    if not values:
+        return ""
+    return f"{sum(values) / len(values):.2f} [{min(values):.2f}, {max(values):.2f}]"
+
+
+def headline(run: CellRun) -> str:
+    """What is found of a complete cell, on one line."""
+    if run.cell.distribution is not None:
+        brackets = run.brackets(run.cell.joint)
+        per_seed = per_seed_text(n_star_per_seed(brackets))
+        return f"N* {bracket_text(best_of_grid(brackets))}, per seed {per_seed}"
+    best, kappa = sharing(run)
+    return f"κ {interval_text(best)}, per seed {per_seed_text(kappa)}, {verdict(best, kappa)}"
 
 
 def model_name(cell: Cell) -> str:
@@ -189,7 +295,7 @@ def _row_names(runs: Sequence[CellRun]) -> list[str]:
     """Model names; where rows would look the same, with what else tells them apart."""
 
     def short(cell: Cell) -> tuple[str, ...]:
-        return model_name(cell), task_name(cell), cell.supervision
+        return model_name(cell), task_name(cell), cell.supervision, cell.distribution or ""
 
     def full(cell: Cell) -> str:
         size = " ".join(f"{k}={v}" for k, v in cell.size.items())

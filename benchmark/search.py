@@ -187,19 +187,26 @@ class Search:
 
     def known(self) -> Bracket:
         """What the verdicts so far say, whether or not the search has ended."""
-        verdicts = {size: self.verdict(size) for size in self._outcomes}
-        passing = [size for size, verdict in verdicts.items() if verdict]
-        high = min(passing, default=None)
+        high = self.smallest_passing()
         failing = [
             size
-            for size, verdict in verdicts.items()
-            if verdict is False and (high is None or size < high)
+            for size in self._outcomes
+            if self.verdict(size) is False and (high is None or size < high)
         ]
         return Bracket(low=max(failing, default=None), high=high)
 
+    def smallest_passing(self) -> int | None:
+        """The smallest size known to pass."""
+        return min((size for size in self._outcomes if self.verdict(size)), default=None)
+
+    def largest_tried(self) -> int | None:
+        """The largest size with a verdict."""
+        judged = (size for size in self._outcomes if self.verdict(size) is not None)
+        return max(judged, default=None)
+
     def violations(self) -> int:
         """Sizes that fail above a size that passes."""
-        smallest = min((s for s in self._outcomes if self.verdict(s)), default=None)
+        smallest = self.smallest_passing()
         return sum(
             1
             for s in self._outcomes

@@ -70,40 +70,59 @@ def sharing_per_seed(
     same brackets share their rounding, and do not make κ exact. With any seed unbounded there is
     no estimate, with a single seed no interval. Coverage: `tests/coverage_per_seed.py`.
     """
-    seeds = len(joint)
-    columns = [[row[s] for row in lengths] for s in range(seeds)]
     logs, blurs = [], []
-    for column, whole in zip(columns, joint, strict=True):
+    for s, whole in enumerate(joint):
+        column = [row[s] for row in lengths]
         middles = [b.middle for b in column]
         if whole.middle is None or None in middles:
-            return PerSeed(estimate=None, low=None, high=None, seeds=seeds)
+            return PerSeed(estimate=None, low=None, high=None, seeds=len(joint))
         total = sum(m for m in middles if m is not None)
         logs.append(math.log(total / whole.middle))
-        blurs.append(
-            math.hypot(
-                _blur(whole),
-                *((b.middle or 0) / total * _blur(b) for b in column),
-            )
-        )
-    mean = math.fsum(logs) / seeds
+        parts = [(m or 0) / total * blur(b) for m, b in zip(middles, column, strict=True)]
+        blurs.append(math.hypot(blur(whole), *parts))
+    return from_logs(logs, blurs, confidence)
+
+
+def n_star_per_seed(brackets: Sequence[Bracket], confidence: float = 0.95) -> PerSeed:
+    """N* over seeds, as sharing_per_seed() gives κ."""
+    middles = [b.middle for b in brackets if b.middle is not None]
+    if len(middles) < len(brackets):
+        return PerSeed(estimate=None, low=None, high=None, seeds=len(brackets))
+    return from_logs([math.log(m) for m in middles], [blur(b) for b in brackets], confidence)
+
+
+def from_logs(logs: Sequence[float], blurs: Sequence[float], confidence: float = 0.95) -> PerSeed:
+    """exp of mean_interval()."""
+    mean, reach = mean_interval(logs, blurs, confidence)
+    return PerSeed(
+        estimate=math.exp(mean),
+        low=None if reach is None else math.exp(mean - reach),
+        high=None if reach is None else math.exp(mean + reach),
+        seeds=len(logs),
+    )
+
+
+def mean_interval(
+    values: Sequence[float], blurs: Sequence[float], confidence: float = 0.95
+) -> tuple[float, float | None]:
+    """Mean over seeds, and half the width of its interval; None with a single seed.
+
+    `blurs` are the standard deviations that brackets leave to each value.
+    """
+    seeds = len(values)
+    mean = math.fsum(values) / seeds
     if seeds == 1:
-        return PerSeed(estimate=math.exp(mean), low=None, high=None, seeds=1)
-    spread = math.sqrt(math.fsum((x - mean) ** 2 for x in logs) / (seeds - 1))
+        return mean, None
+    spread = math.sqrt(math.fsum((x - mean) ** 2 for x in values) / (seeds - 1))
     from scipy.special import stdtrit  # a tenth of a second that `kbench --help` need not wait
 
-    reach = max(
+    return mean, max(
         float(stdtrit(seeds - 1, 0.5 + confidence / 2)) * spread / math.sqrt(seeds),
         confidence * math.sqrt(3) * math.fsum(blurs) / seeds,  # of a uniform error
     )
-    return PerSeed(
-        estimate=math.exp(mean),
-        low=math.exp(mean - reach),
-        high=math.exp(mean + reach),
-        seeds=seeds,
-    )
 
 
-def _blur(bracket: Bracket) -> float:
+def blur(bracket: Bracket) -> float:
     """Standard deviation of log N*, uniform over its bracket."""
     assert bracket.high is not None
     return math.log(bracket.high / bracket.floor) / math.sqrt(12)

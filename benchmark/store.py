@@ -12,7 +12,7 @@ from typing import Any
 from kbench.errors import KbenchError
 from kbench.trial import Trial, TrialResult, canonical_json
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS trials (
     key TEXT PRIMARY KEY, spec TEXT NOT NULL, result TEXT NOT NULL, stored_at TEXT NOT NULL

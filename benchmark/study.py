@@ -1,18 +1,20 @@
 """From cells to trials and back: wires data, searches, store and executor together.
 
 A cell is one model on one task under one supervision: a search for N* per length and seed, and one
-per seed over all lengths together. It is replayed from the store on every run, so resuming,
-showing a result again and measuring it for the first time are the same code.
+per seed over all lengths together, which is all that κ needs; or, for N* under a distribution of
+lengths, that last one alone. It is replayed from the store on every run, so resuming, showing a
+result again and measuring it for the first time are the same code.
 """
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from kbench import protocol as protocols
-from kbench.data import Source, universe
+from kbench.data import Shares, universe
 from kbench.executors import Executor
 from kbench.protocol import Protocol
 from kbench.registry import models, tasks
@@ -21,11 +23,13 @@ from kbench.store import Store, StoreFullError
 from kbench.trial import Trial, TrialResult
 
 Lengths = tuple[int, ...]
+PLENTY = 1 << 62
+"""More samples than any search asks for, and still an integer to every reader of JSON."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cell:
-    """One row of a κ table."""
+    """One row of a table."""
 
     model: str
     model_version: int | str
@@ -37,19 +41,29 @@ class Cell:
     supervision: str
     protocol: Protocol
     lengths: Lengths
+    universes: Mapping[int, int]
+    """Samples of each length there are, or PLENTY: what the searches need to know of the task, so
+    that a stored result can be shown without it."""
     seeds: tuple[int, ...]
+    distribution: str | None = None
+    """Of the lengths, for N* alone; None for κ, which is over `uniform`."""
+    extrapolate: tuple[int, ...] = ()
+    """Lengths at which the models of the joint search are tested."""
 
     @staticmethod
     def of(
         *,
         model: str,
         task: str,
+        task_params: Mapping[str, Any],
+        lengths: Lengths,
         protocol: Protocol,
         size: Mapping[str, Any] | None = None,
         backend: str = "torch",
         **others: Any,
     ) -> "Cell":
         """The cell of a registered model, of its preset size by default, on a registered task."""
+        instance = tasks[task].cls(**task_params)
         return Cell(
             model=model,
             model_version=models[model].version,
@@ -57,6 +71,9 @@ class Cell:
             backend=backend,
             task=task,
             task_version=tasks[task].version,
+            task_params=task_params,
+            lengths=lengths,
+            universes={n: min(universe(instance, n), PLENTY) for n in lengths},
             protocol=protocol,
             **others,
         )
@@ -72,18 +89,33 @@ class Cell:
             **{
                 **spec,
                 "lengths": tuple(spec["lengths"]),
+                "universes": {int(n): size for n, size in spec["universes"].items()},
                 "seeds": tuple(spec["seeds"]),
+                "extrapolate": tuple(spec["extrapolate"]),
                 "protocol": protocols.from_dict(spec["protocol"], "in the store"),
             }
         )
 
-    def source(self, lengths: Lengths) -> Source:
-        """The data of one of the cell's searches."""
+    @property
+    def alone(self) -> list[Lengths]:
+        """The lengths that are searched each by itself, as κ needs it."""
+        return [(n,) for n in self.lengths] if self.distribution is None else []
+
+    @property
+    def joint(self) -> Lengths:
+        """The lengths that are searched together."""
+        return self.lengths[-1:] if self.distribution == "fixed" else self.lengths
+
+    def over(self, lengths: Lengths) -> str:
+        """The distribution over the lengths of one of the cell's searches."""
+        return "fixed" if len(lengths) == 1 else self.distribution or "uniform"
+
+    def shares(self, lengths: Lengths) -> Shares:
+        """How the samples of one of the cell's searches are divided."""
         training = self.protocol.training
-        return Source(
-            task=tasks[self.task].cls(**self.task_params),
-            supervision=self.supervision,
-            lengths=lengths,
+        return Shares(
+            universes={n: self.universes[n] for n in lengths},
+            distribution=self.over(lengths),
             max_validation=training.max_validation,
             max_validation_fraction=training.max_validation_fraction,
         )
@@ -100,6 +132,7 @@ class Cell:
             task_params=self.task_params,
             supervision=self.supervision,
             lengths=lengths,
+            distribution=self.over(lengths),
             n_samples=probe.n_samples,
             learning_rate=probe.learning_rate,
             seed=seed,
@@ -112,13 +145,13 @@ class SeedSearch:
     """N* at one set of lengths and one seed: the search, and what only the data knows of it."""
 
     def __init__(self, cell: Cell, lengths: Lengths, seed: int, guess: float | None) -> None:
-        source = cell.source(lengths)
+        shares = cell.shares(lengths)
         rule = cell.protocol.search
-        available = sum(source.training_capacity(seed).values())
+        available = sum(shares.training_capacity(seed).values())
         # Without a validation sample (a universe of four) there is nothing to decide by.
-        measurable = len(source.validation_lengths(seed)) > 0
+        measurable = len(shares.validation_lengths(seed)) > 0
         largest = min(available, rule.n_max) if measurable else 0
-        self._universe = universe(source.task, lengths[0]) if len(lengths) == 1 else None
+        self._universe = cell.universes[lengths[0]] if len(lengths) == 1 else None
         self._has_all = available <= rule.n_max
         self.largest = largest
         self.search = Search(cell.protocol.learning_rates, path_for(rule, largest, guess))
@@ -145,15 +178,18 @@ class CellRun:
         self.cell = cell
         self.searches: dict[tuple[Lengths, int], SeedSearch] = {}
         self.results: dict[str, TrialResult] = {}
+        self.tests: dict[str, TrialResult] = {}
+        """Of the trials that are run again for the sake of their models."""
+        self.test_errors: list[str] = []
         self._keys = list(self._order())
         self._open_searches()
 
     def _order(self) -> Iterator[tuple[Lengths, int]]:
         """Every search: first those that others wait for, then the dearest."""
         first, *others = self.cell.seeds
-        alone: list[Lengths] = [(n,) for n in self.cell.lengths]
-        yield from ((lengths, first) for lengths in (*alone, self.cell.lengths))
-        for lengths in (self.cell.lengths, *reversed(alone)):
+        alone, joint = self.cell.alone, self.cell.joint
+        yield from ((lengths, first) for lengths in (*alone, joint))
+        for lengths in (joint, *reversed(alone)):
             yield from ((lengths, seed) for seed in others)
 
     def _open_searches(self) -> None:
@@ -168,9 +204,9 @@ class CellRun:
                 continue
             if seed != first:
                 before, growth = (lengths, first), 1.0
-            elif len(lengths) == 1 and lengths[0] > self.cell.lengths[0]:
-                shorter = self.cell.lengths[self.cell.lengths.index(lengths[0]) - 1]
-                before, growth = ((shorter,), first), 1.5
+            elif lengths in self.cell.alone[1:]:
+                shorter = self.cell.alone[self.cell.alone.index(lengths) - 1]
+                before, growth = (shorter, first), 1.5
             else:
                 self.searches[lengths, seed] = SeedSearch(self.cell, lengths, seed, None)
                 continue
@@ -179,23 +215,65 @@ class CellRun:
                 self.searches[lengths, seed] = SeedSearch(self.cell, lengths, seed, guess)
 
     def wanted(self) -> list[Trial]:
-        """The next trial of every search that is open, most urgent first."""
-        return [
+        """The next trial of every search that is open, most urgent first; then the tests."""
+        searching = [
             self.cell.trial(lengths, seed, probe)
             for lengths, seed in self._keys
             if (lengths, seed) in self.searches
             for probe in self.searches[lengths, seed].search.ask()
         ]
+        testing = {
+            trial.key(): trial
+            for seed in self.cell.seeds
+            for trial in self.tested(seed).values()
+            if trial.key() not in self.tests
+        }
+        return [*searching, *testing.values()]
+
+    def tested(self, seed: int) -> dict[str, Trial]:
+        """The joint search's model at the smallest N to pass, and at the largest N tried.
+
+        Empty where no test was asked for, or the search has not ended.
+        """
+        search = self.searches.get((self.cell.joint, seed))
+        if not self.cell.extrapolate or search is None or search.search.bracket is None:
+            return {}
+        sizes = {
+            "smallest to pass": search.search.smallest_passing(),
+            "largest tried": search.search.largest_tried(),
+        }
+        return {name: self._tested(seed, size) for name, size in sizes.items() if size is not None}
+
+    def _tested(self, seed: int, size: int) -> Trial:
+        """The first learning rate that passes at this size, else the one of the least loss.
+
+        Which rates were run depends on the number of workers, so one that was not is tested too,
+        and passed over if it fails.
+        """
+        best, least = None, math.inf
+        for rate in self.cell.protocol.learning_rates:
+            probe = Probe(n_samples=size, learning_rate=rate)
+            trial = self.cell.trial(self.cell.joint, seed, probe)
+            test = dataclasses.replace(trial, tested=self.cell.extrapolate)
+            result = self.results.get(trial.key()) or self.tests.get(test.key())
+            if result is None or result.outcome == "passed":
+                return test
+            if best is None or (result.best_loss or math.inf) < least:
+                best, least = test, result.best_loss or math.inf
+        assert best is not None
+        return best
 
     def tell(self, trial: Trial, result: TrialResult) -> None:
         """The outcome of a trial of this cell."""
+        if trial.tested:
+            self.tests[trial.key()] = result
+            if result.outcome == "error":
+                self.test_errors.append(f"test of {_where(trial)}: {result.reason}")
+            return
         self.results[trial.key()] = result
         search = self.searches[trial.lengths, trial.seed]
         if result.outcome == "error":
-            search.errors.append(
-                f"lengths {'+'.join(map(str, trial.lengths))}, seed {trial.seed}, "
-                f"N = {trial.n_samples}, learning rate {trial.learning_rate:g}: {result.reason}"
-            )
+            search.errors.append(f"{_where(trial)}: {result.reason}")
         probe = Probe(n_samples=trial.n_samples, learning_rate=trial.learning_rate)
         search.search.tell(probe, result.outcome)
         self._open_searches()
@@ -215,18 +293,33 @@ class CellRun:
 
     @property
     def n_searches(self) -> int:
-        """Searches in the whole cell."""
-        return len(self._keys)
+        """Searches in the whole cell; what is tested of a seed counts as one."""
+        return len(self._keys) + bool(self.cell.extrapolate) * len(self.cell.seeds)
 
     @property
     def n_done(self) -> int:
         """Searches that have reached their conclusion."""
-        return sum(s.search.bracket is not None for s in self.searches.values())
+        ended = sum(s.search.bracket is not None for s in self.searches.values())
+        return ended + sum(self.untested(s) == 0 for s in self.cell.seeds if self.cell.extrapolate)
+
+    def untested(self, seed: int) -> int:
+        """Models of a seed still to be tested, at most."""
+        search = self.searches.get((self.cell.joint, seed))
+        if self.cell.extrapolate and (search is None or search.search.bracket is None):
+            return 2
+        return len({trial.key() for trial in self.tested(seed).values()} - set(self.tests))
 
     @property
     def complete(self) -> bool:
         """Has every search reached its conclusion?"""
         return self.n_done == self.n_searches
+
+
+def _where(trial: Trial) -> str:
+    return (
+        f"lengths {'+'.join(map(str, trial.lengths))}, seed {trial.seed}, "
+        f"N = {trial.n_samples}, learning rate {trial.learning_rate:g}"
+    )
 
 
 def replay(run: CellRun, store: Store, skip: Container[str] = ()) -> int:

@@ -54,3 +54,14 @@ def supervise(
     return SUPERVISIONS[supervision](
         inputs.astype(np.int32), states.astype(np.int32), equals=vocab_size
     )
+
+
+def prompt(supervision: str, inputs: np.ndarray, n: int, vocab_size: int) -> tuple[np.ndarray, int]:
+    """inputs [N, T0] → what comes before a model's first word [N, T], int32, and how many it says.
+
+    The last word is the answer; under `cot` the model says all n states, one after the other.
+    """
+    if supervision == "aligned":
+        return inputs.astype(np.int32), 1
+    tokens = np.pad(inputs.astype(np.int32), ((0, 0), (0, 1)), constant_values=vocab_size)
+    return tokens, n if supervision == "cot" else 1

@@ -15,7 +15,8 @@ from torch import Tensor
 import kbench
 from kbench.data import Source, Split, generator
 from kbench.errors import KbenchError
-from kbench.modules import build
+from kbench.extrapolation import accuracy, chance, longest_input
+from kbench.modules import build, lengthened
 from kbench.protocol import Futility
 from kbench.registry import models, tasks
 from kbench.supervision import IGNORE
@@ -31,6 +32,7 @@ def source_of(trial: Trial) -> Source:
         task=tasks[trial.task].cls(**trial.task_params),
         supervision=trial.supervision,
         lengths=trial.lengths,
+        distribution=trial.distribution,
         max_validation=trial.training.max_validation,
         max_validation_fraction=trial.training.max_validation_fraction,
     )
@@ -51,8 +53,12 @@ class Member:
     def __init__(self, trial: Trial, train: Split, validation: Split, device: str = "cpu") -> None:
         self.trial, self.train, self.validation = trial, train, validation
         source, entry = source_of(trial), models[trial.model]
-        if entry.version != trial.model_version:
-            raise KbenchError(f"the source of {trial.model} has changed since the run began")
+        for now, name, version in (
+            (entry.version, trial.model, trial.model_version),
+            (tasks[trial.task].version, trial.task, trial.task_version),
+        ):
+            if now != version:
+                raise KbenchError(f"the source of {name} has changed since the run began")
         self.model = build(
             entry, source.vocab_size(), source.width(), trial.size,
             backend=trial.backend, seed=trial.seed,
@@ -151,6 +157,23 @@ class Member:
         end = math.log(self.best_loss) + rule.slack * speed * (training.steps - self.steps)
         return end > math.log(training.eps)
 
+    def accuracy(self, device: str) -> dict[str, dict[str, float]]:
+        """Of the model as it is now, at each length that the trial is tested at."""
+        found = {}
+        source, trial = source_of(self.trial), self.trial
+        for n in trial.tested:
+            max_len = max(longest_input(source, n), source.width())
+            longer = build(
+                models[trial.model], source.vocab_size(), max_len, trial.size,
+                backend=trial.backend, seed=trial.seed,
+            )  # fmt: skip
+            model = lengthened(self.model, longer).to(device)
+            found[str(n)] = {
+                "accuracy": accuracy(model, source, n, trial.seed, device),
+                "chance": chance(source.task, n),
+            }
+        return found
+
     def due(self) -> bool:
         """Is a validation due at this step?"""
         return self.steps % self.interval == 0 or self.steps >= self.trial.training.steps
@@ -191,6 +214,7 @@ def train(
             data_sha256={"train": m.train.sha256(), "validation": m.validation.sha256()},
             wall_s=round(seconds[i], 3),
             environment=environment(device, m.trial.backend),
+            accuracy=m.accuracy(device),
         )
         for i, m in enumerate(members)
     ]

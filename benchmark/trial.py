@@ -34,16 +34,22 @@ class Trial:
     task_params: Mapping[str, Any]
     supervision: str
     lengths: tuple[int, ...]
-    """One length is the distribution `fixed`; several are drawn from uniformly."""
+    distribution: str
+    """Over the lengths: `fixed` for a single one, `uniform` or `short-to-long` for several."""
     n_samples: int
     learning_rate: float
     seed: int
     protocol: str
     training: Training
+    tested: tuple[int, ...] = ()
+    """Lengths at which the accuracy of the trained model is measured."""
 
     def spec(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return dataclasses.asdict(self) | {"lengths": list(self.lengths)}
+        return dataclasses.asdict(self) | {
+            "lengths": list(self.lengths),
+            "tested": list(self.tested),
+        }
 
     def key(self) -> str:
         """The content key of the trial store."""
@@ -69,6 +75,8 @@ class TrialResult:
     wall_s: float
     environment: Mapping[str, Any]
     """Versions, device and threads."""
+    accuracy: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
+    """By length tested: the share of answers that are right, and what a constant answer gets."""
 
     def digest(self, key: str) -> str:
         """sha256 of all that must be equal when the trial with this key is run again."""

@@ -5,8 +5,7 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from kbench.report import interval_text, model_name, per_seed_text, sharing, task_name
-from kbench.sharing import verdict
+from kbench.report import headline, model_name, task_name
 from kbench.study import Driver
 from kbench.study import Progress as CellProgress
 from kbench.trial import Trial
@@ -54,12 +53,8 @@ class View:
             self._bars.update(self._ids[id(other)], completed=other.run.n_done, more=more)
         if p.run.complete and id(p) not in self._announced:
             self._announced.add(id(p))
-            best, per_seed = sharing(p.run)
-            self._say(
-                self._rows,
-                f"{_name(p)}: κ {interval_text(best)}, per seed {per_seed_text(per_seed)}, "
-                f"{verdict(best, per_seed)} ({trials}, {duration(p.wall_s)})",
-            )
+            found = headline(p.run)
+            self._say(self._rows, f"{_name(p)}: {found} ({trials}, {duration(p.wall_s)})")
         elif not self._console.is_terminal and time.perf_counter() - self._last_line > 10:
             self._last_line = time.perf_counter()
             done = f"{p.run.n_done} of {p.run.n_searches} searches"
@@ -83,11 +78,14 @@ class View:
 
 
 def _name(p: CellProgress) -> str:
-    return f"{model_name(p.run.cell)} {task_name(p.run.cell)} {p.run.cell.supervision}"
+    cell = p.run.cell
+    names = model_name(cell), task_name(cell), cell.supervision, cell.distribution
+    return " ".join(filter(None, names))
 
 
 def _trial_name(trial: Trial) -> str:
     lengths = f"n = {trial.lengths[0]}" if len(trial.lengths) == 1 else "joint"
+    lengths += ", test" if trial.tested else ""
     return f"{lengths}, seed {trial.seed}, N = {trial.n_samples}"
 
 

@@ -8,13 +8,14 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ORDER = [
-    "errors", "registry", "scan", "tasks", "supervision", "data", "protocol", "trial", "models",
-    "modules", "conformance", "training", "search", "sharing", "executors", "store", "study",
-    "plan", "report", "view", "cli",
+    "errors", "registry", "scan", "tasks", "supervision", "data", "contract", "protocol", "trial",
+    "models", "modules", "conformance", "extrapolation", "training", "search", "sharing", "scaling",
+    "executors", "store", "study", "plan", "report", "view", "plot", "cli",
 ]  # fmt: skip
 SOURCES = [p for folder in ("benchmark", "models", "tasks") for p in (ROOT / folder).rglob("*.py")]
 PURE = {"search": {"math", "collections", "dataclasses", "functools", "typing"},
-        "sharing": {"math", "collections", "dataclasses", "scipy"}}  # fmt: skip
+        "sharing": {"math", "collections", "dataclasses", "scipy"},
+        "scaling": {"math", "collections"}}  # fmt: skip
 
 
 def stage(path):
@@ -45,11 +46,15 @@ def test_no_module_imports_one_to_its_right(path):
 
 
 @pytest.mark.parametrize("name", PURE)
-def test_search_and_sharing_are_pure(name):
+def test_search_sharing_and_scaling_are_pure(name):
     found = set(imports(ROOT / "benchmark" / f"{name}.py"))
     outside = {n.split(".")[0] for n in found if not n.startswith("kbench.")}
     assert outside <= PURE[name]
-    assert {n for n in found if n.startswith("kbench.")} <= {"kbench.search", "kbench.protocol"}
+    assert {n for n in found if n.startswith("kbench.")} <= {
+        "kbench.search",
+        "kbench.protocol",
+        "kbench.sharing",
+    }
 
 
 @pytest.mark.parametrize("folder", ["models", "tasks"])

@@ -1,10 +1,11 @@
 """The options that several commands share, and from them the cells to measure."""
 
+import contextlib
 import dataclasses
+import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -37,6 +38,21 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="A task parameter, as in m=5; repeatable.", metavar="NAME=VALUE"),
 ]
+DistributionOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--distribution",
+        help="fixed, uniform or short-to-long: N* over all lengths together under this "
+        "distribution, without κ; repeatable.",
+    ),
+]
+ExtrapolateOption = Annotated[
+    str | None,
+    typer.Option(
+        "--extrapolate",
+        help="Test what the joint search trained at other lengths, as in 2x,4x,500.",
+    ),
+]
 SeedsOption = Annotated[
     int | None, typer.Option("--seeds", help="Number of seeds. Default: the protocol's.")
 ]
@@ -65,6 +81,7 @@ WorkersOption = Annotated[
 
 
 def to_cells(
+    *,
     model_names: Sequence[str],
     task_names: Sequence[str],
     supervisions: Sequence[str] | None,
@@ -72,6 +89,8 @@ def to_cells(
     lengths: str | None,
     settings: Sequence[str] | None,
     seeds: int | None,
+    distributions: Sequence[str] | None,
+    extrapolate: str | None,
     match: str | None,
     reference: str | None,
     device: str,
@@ -79,14 +98,20 @@ def to_cells(
 ) -> "list[Cell]":
     """Every model on every task under every supervision; raises KbenchError for bad input."""
     from kbench import protocol as protocols
+    from kbench.contract import made
+    from kbench.data import DISTRIBUTIONS
     from kbench.registry import models, tasks
     from kbench.supervision import SUPERVISIONS
 
     # What costs nothing to check comes first, the models, which import torch, last.
     protocol = protocols.load(protocol_name)
-    for supervision in supervisions or ():
-        if supervision not in SUPERVISIONS:
-            raise unknown("supervision", supervision, SUPERVISIONS)
+    for kind, names, known in (
+        ("supervision", supervisions, SUPERVISIONS),
+        ("distribution", distributions, DISTRIBUTIONS),
+    ):
+        for name in names or ():
+            if name not in known:
+                raise unknown(kind, name, known)
     if seeds is not None and seeds < 1:
         raise KbenchError(f"--seeds is a number of seeds, at least 1, got {seeds}")
     if match not in (None, "params"):
@@ -96,12 +121,13 @@ def to_cells(
     span = _lengths(lengths) if lengths else None
     task_entries = [tasks[name] for name in _once(task_names)]
     changes = _settings(settings or (), task_entries)
-    params, spans = {}, {}
+    params, spans, beyond = {}, {}, {}
     for task in task_entries:
-        preset, (first, last) = _task_preset(task, protocol)
-        spans[task.name] = tuple(span or range(first, last + 1))
+        preset, own_span = _task_preset(task, protocol, span)
+        spans[task.name] = tuple(own_span)
+        beyond[task.name] = _beyond(extrapolate, own_span[-1]) if extrapolate else ()
         params[task.name] = preset | changes[task.name]
-        task.cls(**params[task.name])
+        made(task, params[task.name], spans[task.name] + beyond[task.name])
     model_entries = [models[name] for name in _once(model_names)]
     backends = _backends(model_entries, backend, device)
 
@@ -119,10 +145,13 @@ def to_cells(
             protocol=protocol,
             lengths=spans[task.name],
             seeds=protocol.seeds.values(seeds),
+            distribution=distribution,
+            extrapolate=beyond[task.name],
         )
         for task in task_entries
         for model in model_entries
         for supervision in _once(supervisions or SUPERVISIONS)
+        for distribution in _once(distributions or [None])
     ]
     with one_thread():
         if match:
@@ -137,15 +166,16 @@ def subjects(model_names: Sequence[str], protocol_name: str, task_name: str) -> 
     """The models at a protocol's size, for a task's longest input under any supervision."""
     from kbench import protocol as protocols
     from kbench.conformance import Subject
+    from kbench.contract import made
     from kbench.data import Source
     from kbench.registry import models, tasks
 
     protocol, task = protocols.load(protocol_name), tasks[task_name]
     params, lengths = _task_preset(task, protocol)
     source = Source(
-        task=task.cls(**params),
+        task=made(task, params, lengths),
         supervision="cot",
-        lengths=lengths,
+        lengths=tuple(lengths),
         max_validation=protocol.training.max_validation,
         max_validation_fraction=protocol.training.max_validation_fraction,
     )
@@ -218,18 +248,43 @@ def _matched(cell: "Cell", reference: "Entry") -> "Cell":
 def _subject(cell: "Cell", entry: "Entry", size: Mapping[str, Any]) -> "Subject":
     """A model as it would be built for a cell's longest input."""
     from kbench.conformance import Subject
+    from kbench.search import Probe
+    from kbench.training import source_of
 
-    source = cell.source(cell.lengths)
+    probe = Probe(n_samples=1, learning_rate=cell.protocol.learning_rates[0])
+    source = source_of(cell.trial(cell.joint, cell.seeds[0], probe))
     return Subject(entry=entry, size=size, vocab_size=source.vocab_size(), max_len=source.width())
 
 
-def _task_preset(task: "Entry", protocol: "Protocol") -> tuple[dict[str, Any], tuple[int, int]]:
-    """A task's parameters, and its first and last length."""
+def _task_preset(
+    task: "Entry", protocol: "Protocol", span: range | None = None
+) -> tuple[dict[str, Any], range]:
+    """A task's parameters, and its lengths: those asked for, or the preset's first to last."""
     preset = dict(task.preset(protocol.presets))
-    if "lengths" not in preset:
-        raise KbenchError(f"task {task.name}: its preset has no lengths, as in (2, 6)")
-    lengths = preset.pop("lengths")
-    return preset, lengths
+    lengths = preset.pop("lengths", None)
+    if span:
+        return preset, span
+    match lengths:
+        case (int(first), int(last)) if 1 <= first < last:
+            return preset, range(first, last + 1)
+    raise KbenchError(
+        f"task {task.name}: `lengths` in its preset must be a first and a larger last length, "
+        f"as in (2, 6), got {lengths!r}; --lengths would do as well"
+    )
+
+
+def _beyond(text: str, longest: int) -> tuple[int, ...]:
+    """`2x,4x,500` as lengths, the longest in training being `longest`."""
+    lengths = set()
+    for part in text.split(","):
+        digits = part.strip().removesuffix("x")
+        if not digits.isdecimal():
+            raise KbenchError(f"--extrapolate wants lengths, as in 2x,4x,500, got {part!r}")
+        n = int(digits) * (longest if part.strip().endswith("x") else 1)
+        if n <= longest:
+            raise KbenchError(f"--extrapolate: {part} is not beyond the longest length, {longest}")
+        lengths.add(n)
+    return tuple(sorted(lengths))
 
 
 def _once(names: Any) -> list[str]:
@@ -249,26 +304,36 @@ def _lengths(text: str) -> range:
 def _settings(settings: Sequence[str], entries: "Sequence[Entry]") -> dict[str, dict[str, Any]]:
     """The parameters set for each task; one that no task has is an error."""
     changes: dict[str, dict[str, Any]] = {entry.name: {} for entry in entries}
+    parameters = {entry.name: inspect.signature(entry.cls).parameters for entry in entries}
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals:
             raise KbenchError(f"--set wants NAME=VALUE, as in m=5, got {setting!r}")
-        types: dict[str, Any] = {
-            entry.name: get_type_hints(entry.cls).get(name) for entry in entries
-        }
-        if not any(types.values()):
-            known = {f.name for entry in entries for f in fields(entry.cls)}
-            raise unknown(f"parameter of {', '.join(types)}", name, known)
-        for task, kind in types.items():
-            if kind is None:
-                continue
-            try:
-                changes[task][name] = kind(text)
-            except ValueError:
-                raise KbenchError(
-                    f"{task}: {name} must be of type {kind.__name__}, got {text!r}"
-                ) from None
+        having = [task for task in parameters if name in parameters[task]]
+        if not having:
+            known = {name for of in parameters.values() for name in of}
+            raise unknown(f"parameter of {', '.join(parameters)}", name, known)
+        for task in having:
+            changes[task][name] = _value(task, parameters[task][name], text)
     return changes
+
+
+def _value(task: str, parameter: inspect.Parameter, text: str) -> Any:
+    """The text as what the parameter is annotated with, or else as YAML would read it."""
+    kinds = {kind.__name__: kind for kind in (str, int, float)}
+    kind = kinds.get(getattr(parameter.annotation, "__name__", parameter.annotation))
+    if kind is None:
+        import yaml
+
+        with contextlib.suppress(yaml.YAMLError):
+            return yaml.safe_load(text)
+        return text
+    try:
+        return kind(text)
+    except ValueError:
+        raise KbenchError(
+            f"{task}: {parameter.name} must be of type {kind.__name__}, got {text!r}"
+        ) from None
 
 
 def worker_count(workers: int | None, device: str) -> int:

@@ -12,6 +12,8 @@ from kbench.cli.console import claim_stdout, err, out, print_json, say
 from kbench.cli.options import (
     BackendOption,
     DeviceOption,
+    DistributionOption,
+    ExtrapolateOption,
     JsonOption,
     LengthsOption,
     MatchOption,
@@ -40,6 +42,8 @@ def run(
     lengths: LengthsOption = None,
     set_: SetOption = None,
     seeds: SeedsOption = None,
+    distribution: DistributionOption = None,
+    extrapolate: ExtrapolateOption = None,
     match: MatchOption = None,
     reference: ReferenceOption = None,
     device: DeviceOption = "cpu",
@@ -51,8 +55,10 @@ def run(
     """Measure N* and κ. Ctrl-C stops; the same command goes on, and runs no stored trial again."""
     stdout = claim_stdout() if as_json else None
     cells = to_cells(
-        model, task, supervision, protocol, lengths, set_, seeds, match, reference, device, backend
-    )
+        model_names=model, task_names=task, supervisions=supervision, protocol_name=protocol,
+        lengths=lengths, settings=set_, seeds=seeds, distributions=distribution,
+        extrapolate=extrapolate, match=match, reference=reference, device=device, backend=backend,
+    )  # fmt: skip
     workers = worker_count(workers, device)
     from kbench.executors.local import local
     from kbench.report import document, tables
@@ -103,6 +109,8 @@ def plan(
     lengths: LengthsOption = None,
     set_: SetOption = None,
     seeds: SeedsOption = None,
+    distribution: DistributionOption = None,
+    extrapolate: ExtrapolateOption = None,
     match: MatchOption = None,
     reference: ReferenceOption = None,
     device: DeviceOption = "cpu",
@@ -112,8 +120,10 @@ def plan(
 ) -> None:
     """Say what `run` with the same options would cost, and what the store has of it already."""
     cells = to_cells(
-        model, task, supervision, protocol, lengths, set_, seeds, match, reference, device, backend
-    )
+        model_names=model, task_names=task, supervisions=supervision, protocol_name=protocol,
+        lengths=lengths, settings=set_, seeds=seeds, distributions=distribution,
+        extrapolate=extrapolate, match=match, reference=reference, device=device, backend=backend,
+    )  # fmt: skip
     workers = worker_count(workers, device)
     from rich.table import Table
 
