@@ -63,6 +63,35 @@ def _first_occurrences(rows: np.ndarray) -> np.ndarray:
     return rows[np.sort(first)]
 
 
+ANSWERS = 8 * BLOCK
+"""Samples whose answers are counted where there are more."""
+
+
+def answer_counts(task: Task, n: int) -> np.ndarray:
+    """How often each token is the answer at length n [vocab_size].
+
+    Over the whole universe where it has at most ANSWERS samples, otherwise over as many draws.
+    """
+    radices, size = task.radices(n), universe(task, n)
+    counts = np.zeros(task.vocab_size, dtype=np.int64)
+    for start in range(0, min(size, ANSWERS), BLOCK):
+        if size <= ANSWERS:
+            index = np.arange(start, min(start + BLOCK, size))
+            digits = np.stack(np.unravel_index(index, radices), axis=1)
+        else:
+            draw = generator(0, "answers", n, start)
+            digits = draw.integers(0, radices, (BLOCK, len(radices)), dtype=np.int32)
+        _, states = task.simulate(digits, n)
+        counts += np.bincount(states[:, -1], minlength=task.vocab_size)
+    return counts
+
+
+def chance(task: Task, n: int) -> float:
+    """Accuracy of the best constant answer at length n, from the task's own answers."""
+    counts = answer_counts(task, n)
+    return float(counts.max() / counts.sum())
+
+
 def draw_lengths(capacity: Mapping[int, int], count: int, rng: np.random.Generator) -> np.ndarray:
     """`uniform`: a length for each of `count` draws [count], never more of one than its capacity.
 

@@ -6,36 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kbench.data import BLOCK, Source, generator, stream, universe
+from kbench.data import Source, stream, universe
 from kbench.modules import has_extend
 from kbench.supervision import prompt
-from kbench.tasks import Task
 
 SAMPLES = 1_000
 """Tested at each length, or all there are: a standard error of at most 0.016."""
-CHANCE_SAMPLES = 8 * BLOCK
-"""From which the chance level is estimated where there are more."""
 CHUNK_TOKENS = 8192
 """Tokens per forward pass: some models keep kilobytes for every token."""
-
-
-def chance(task: Task, n: int) -> float:
-    """Accuracy of the best constant answer at length n, from the task's own answers.
-
-    Exact where the universe has at most CHANCE_SAMPLES samples, otherwise estimated from as many.
-    """
-    radices, size = task.radices(n), universe(task, n)
-    counts = np.zeros(task.vocab_size, dtype=np.int64)
-    for block in range(0, min(size, CHANCE_SAMPLES), BLOCK):
-        if size <= CHANCE_SAMPLES:
-            index = np.arange(block, min(block + BLOCK, size))
-            digits = np.stack(np.unravel_index(index, radices), axis=1)
-        else:
-            draw = generator(0, "chance", n, block)
-            digits = draw.integers(0, radices, (BLOCK, len(radices)), dtype=np.int32)
-        _, states = task.simulate(digits, n)
-        counts += np.bincount(states[:, -1], minlength=task.vocab_size)
-    return float(counts.max() / counts.sum())
 
 
 def normalised(right: float, by_chance: float) -> float:

@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rich import box
@@ -10,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from kbench.extrapolation import normalised
+from kbench.scaling import slope_bounds, slope_per_seed
 from kbench.search import Bracket
 from kbench.sharing import (
     Interval,
@@ -111,6 +113,23 @@ def _extrapolation(run: CellRun) -> list[dict[str, Any]]:
     ]
 
 
+def answer_beyond(run: CellRun) -> list[float]:
+    """Chance-normalised accuracy at twice the longest length, of each seed's tested model.
+
+    Of the one at the smallest N to pass, or where none passes at the largest N tried. Empty
+    unless this is a complete κ, tested there.
+    """
+    twice = str(2 * run.cell.lengths[-1])
+    if run.cell.distribution is not None or not run.complete:
+        return []
+    found = {
+        row["seed"]: row["accuracy"][twice]["normalised"]
+        for row in reversed(_extrapolation(run))  # the smallest to pass comes first, and stays
+        if twice in row["accuracy"]
+    }
+    return list(found.values())
+
+
 def _is_reproduced(run: CellRun, trial: Trial, result: TrialResult) -> bool | None:
     """Did the run for the test end as the search's own did? None where the search had none."""
     first = run.results.get(dataclasses.replace(trial, tested=()).key())
@@ -162,6 +181,88 @@ def _round(x: float | None) -> float | None:
     return None if x is None else float(f"{x:.4g}")
 
 
+# Scaling
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scaling:
+    """One model on one task under one supervision, at several sizes of the task."""
+
+    over: str
+    """What grows: `L`, or a parameter of the task."""
+    values: Sequence[str]
+    sizes: Sequence[int]
+    runs: Sequence[CellRun]
+
+    def brackets(self) -> list[list[Bracket]]:
+        """N* of all lengths together, by size and seed."""
+        return [run.brackets(run.cell.joint) for run in self.runs]
+
+    def slope(self) -> tuple[Interval, PerSeed]:
+        """Of log N* against log size: from the best of the grid, and over seeds."""
+        brackets = self.brackets()
+        best = slope_bounds(self.sizes, [best_of_grid(row) for row in brackets])
+        return best, slope_per_seed(self.sizes, brackets)
+
+    @property
+    def complete(self) -> bool:
+        """Has every search reached its conclusion?"""
+        return all(run.complete for run in self.runs)
+
+
+def scaling_document(rows: Sequence[Scaling], progress: Sequence[Progress]) -> dict[str, Any]:
+    """The whole `--json` document of `kbench scale`."""
+    results = []
+    for row in rows:
+        best, per_seed = row.slope()
+        cell = row.runs[0].cell
+        results.append(
+            {
+                "model": cell.model,
+                "task": cell.task,
+                "supervision": cell.supervision,
+                "distribution": cell.distribution,
+                "over": row.over,
+                "values": list(row.values),
+                "sizes": list(row.sizes),
+                "complete": row.complete,
+                "slope": {
+                    "best_of_grid": {"low": _round(best.low), "high": _round(best.high)},
+                    "per_seed": _per_seed(per_seed),
+                },
+                "cells": [result(p) for p in progress if p.run in row.runs],
+            }
+        )
+    return {"schema_version": SCHEMA_VERSION, "results": results}
+
+
+def scaling_table(rows: Sequence[Scaling]) -> Table:
+    """N* at each size, and the slope."""
+    table = _table(
+        f"N* against {rows[0].over}, protocol {rows[0].runs[0].cell.protocol.id}: "
+        "N* ∝ size^slope, best of grid and per seed (95 %)",
+        "model", "task", "supervision",
+        *(_size_name(rows[0], i) for i in range(len(rows[0].sizes))),
+        "slope, best", "slope per seed",
+    )  # fmt: skip
+    for row in rows:
+        cell, (best, per_seed) = row.runs[0].cell, row.slope()
+        table.add_row(
+            model_name(cell),
+            cell.task,
+            f"{cell.supervision} {cell.distribution}",
+            *(bracket_text(best_of_grid(brackets)) for brackets in row.brackets()),
+            interval_text(best) if row.complete else "unfinished",
+            per_seed_text(per_seed) if row.complete else "unfinished",
+        )
+    return table
+
+
+def _size_name(row: Scaling, i: int) -> str:
+    name = f"{row.over} = {row.values[i]}"
+    return name if row.values[i].isdecimal() else f"{name} ({row.sizes[i]})"
+
+
 # Tables
 
 
@@ -173,13 +274,19 @@ def tables(runs: Sequence[CellRun]) -> RenderableType:
     parts: list[RenderableType] = []
     for (protocol, lengths), group in groups.items():
         span = f"lengths {lengths[0]} to {lengths[-1]}, protocol {protocol}"
-        if shared := [run for run in group if run.cell.distribution is None]:
+        if shared := _untested(run for run in group if run.cell.distribution is None):
             parts += [_kappa_table(shared, f"Sharing factor κ: {span}"), _n_star_table(shared)]
-        if drawn := [run for run in group if run.cell.distribution is not None]:
+        if drawn := _untested(run for run in group if run.cell.distribution is not None):
             parts.append(_distribution_table(drawn, f"N* by length distribution: {span}"))
         if tested := [run for run in group if run.cell.extrapolate]:
             parts.append(_extrapolation_table(tested))
     return Group(*parts)
+
+
+def _untested(runs: Iterable[CellRun]) -> list[CellRun]:
+    """Each once, of cells that differ only in what was tested of them."""
+    cells = {repr(dataclasses.replace(run.cell, extrapolate=())): run for run in runs}
+    return list(cells.values())
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -308,7 +415,12 @@ def _row_names(runs: Sequence[CellRun]) -> list[str]:
 
 def task_name(cell: Cell) -> str:
     """Task and parameters, as in `modadd m=3`."""
-    return " ".join([cell.task, *(f"{k}={v}" for k, v in cell.task_params.items())])
+    return with_parameters(cell.task, cell.task_params)
+
+
+def with_parameters(name: str, parameters: Mapping[str, Any]) -> str:
+    """A name and what it is called with."""
+    return " ".join([name, *(f"{k}={v}" for k, v in parameters.items())])
 
 
 def bracket_text(bracket: Bracket) -> str:

@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import kbench
-from kbench.data import Source, Split, generator
+from kbench.data import Source, Split, chance, generator
 from kbench.errors import KbenchError
-from kbench.extrapolation import accuracy, chance, longest_input
+from kbench.extrapolation import accuracy, longest_input
 from kbench.modules import build, lengthened
 from kbench.protocol import Futility
 from kbench.registry import models, tasks

@@ -79,7 +79,8 @@ class View:
 
 def _name(p: CellProgress) -> str:
     cell = p.run.cell
-    names = model_name(cell), task_name(cell), cell.supervision, cell.distribution
+    over = cell.distribution and f"{cell.distribution} to {cell.lengths[-1]}"
+    names = model_name(cell), task_name(cell), cell.supervision, over
     return " ".join(filter(None, names))
 
 

@@ -9,6 +9,8 @@ from kbench.cli.check import check
 from kbench.cli.console import say
 from kbench.cli.list import list_
 from kbench.cli.run import plan, run
+from kbench.cli.sample import sample
+from kbench.cli.scale import scale
 from kbench.cli.show import show
 from kbench.errors import KbenchError
 
@@ -21,8 +23,10 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command()(plan)
+app.command()(scale)
 app.command()(show)
 app.command("list")(list_)
+app.command()(sample)
 app.command()(check)
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kbench.protocol import Protocol
     from kbench.registry import Entry
     from kbench.study import Cell
+    from kbench.tasks import Task
 
 ModelOption = Annotated[
     list[str], typer.Option("--model", help="Model, or path/to/file.py:Class; repeatable.")
@@ -69,6 +70,9 @@ DeviceOption = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
 BackendOption = Annotated[
     str,
     typer.Option("--backend", help="torch, mamba-ssm, or auto: the fastest that the device has."),
+]
+PlotOption = Annotated[
+    Path | None, typer.Option("--plot", help="Where to write the plot: .svg or .png.")
 ]
 StoreOption = Annotated[Path, typer.Option("--store", help="Folder of the trial store.")]
 JsonOption = Annotated[
@@ -271,6 +275,39 @@ def _task_preset(
         f"task {task.name}: `lengths` in its preset must be a first and a larger last length, "
         f"as in (2, 6), got {lengths!r}; --lengths would do as well"
     )
+
+
+def made_task(
+    name: str, protocol_name: str, settings: Sequence[str], length: int | None
+) -> "tuple[str, Task, int]":
+    """A task as its preset and these settings make it, with its name in full, and a length."""
+    from kbench import protocol as protocols
+    from kbench.contract import made
+    from kbench.registry import tasks
+    from kbench.report import with_parameters
+
+    entry = tasks[name]
+    span = range(length, length + 1) if length else None
+    preset, lengths = _task_preset(entry, protocols.load(protocol_name), span)
+    params = preset | _settings(settings, [entry])[entry.name]
+    return with_parameters(name, params), made(entry, params, lengths[-1:]), lengths[-1]
+
+
+def preset_lengths(task_name: str, protocol_name: str) -> range:
+    """The lengths of a task's preset."""
+    from kbench import protocol as protocols
+    from kbench.registry import tasks
+
+    return _task_preset(tasks[task_name], protocols.load(protocol_name))[1]
+
+
+def plot_path(path: Path) -> Path:
+    """Where a plot can be written to, before anything is measured; raises KbenchError."""
+    if path.suffix not in (".svg", ".png"):
+        raise KbenchError(f"a plot is a file .svg or .png, got {str(path)!r}")
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise KbenchError(f"a plot cannot be written to {str(path)!r}: no such folder")
+    return path
 
 
 def _beyond(text: str, longest: int) -> tuple[int, ...]:

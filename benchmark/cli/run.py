@@ -59,9 +59,21 @@ def run(
         lengths=lengths, settings=set_, seeds=seeds, distributions=distribution,
         extrapolate=extrapolate, match=match, reference=reference, device=device, backend=backend,
     )  # fmt: skip
-    workers = worker_count(workers, device)
-    from kbench.executors.local import local
+    driver, full = measure(cells, store, worker_count(workers, device), device, stdout is not None)
     from kbench.report import document, tables
+
+    if stdout:
+        print_json(document(driver.progress), stdout)
+    else:
+        out.print(tables([p.run for p in driver.progress]))
+    return epilogue(driver, full)
+
+
+def measure(
+    cells: "Sequence[Cell]", store: Path, workers: int, device: str, as_json: bool
+) -> "tuple[Driver, Exception | None]":
+    """Bring the cells to their end, or to Ctrl-C or a full disk, which is then the second value."""
+    from kbench.executors.local import local
     from kbench.store import Store, StoreFullError
     from kbench.study import Driver
     from kbench.view import View
@@ -70,21 +82,16 @@ def run(
         _announce(cells, trials, workers, device)
         with local(workers, stopping, device) as executor:
             driver = Driver(cells, trials, executor, stopping)
-            full = None
             try:
-                with View(driver, err, err if stdout else out) as view:
+                with View(driver, err, err if as_json else out) as view:
                     for progress in driver.run():
                         view.update(progress)
             except StoreFullError as error:
-                full = error
-        if stdout:
-            print_json(document(driver.progress), stdout)
-        else:
-            out.print(tables([p.run for p in driver.progress]))
-        return _epilogue(driver, full)
+                return driver, error
+        return driver, None
 
 
-def _epilogue(driver: "Driver", full: Exception | None) -> int:
+def epilogue(driver: "Driver", full: Exception | None) -> int:
     """What went wrong, and how to go on; the exit code."""
     from kbench.report import errors
 

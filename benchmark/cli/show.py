@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from kbench.cli.console import claim_stdout, out, print_json
-from kbench.cli.options import JsonOption, StoreOption
+from kbench.cli.options import JsonOption, PlotOption, StoreOption, plot_path
 from kbench.errors import KbenchError, unknown
 
 
@@ -20,13 +20,18 @@ def show(
         list[str] | None, typer.Option("--protocol", help="Only this protocol, as in quick-1.")
     ] = None,
     store: StoreOption = Path(".kbench"),
+    plot: PlotOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the stored results again, all or some, without running anything."""
+    """Show the stored results again, all or some, without running anything.
+
+    --plot draws κ against the accuracy at twice the training length.
+    """
     from kbench.report import document, tables
     from kbench.store import Store
     from kbench.study import Cell, CellRun, Progress, replay
 
+    picture = plot_path(plot) if plot else None
     stdout = claim_stdout() if as_json else None
     with Store(store, create=False) as trials:
         cells = [Cell.from_spec(spec) for spec in trials.cells()]
@@ -45,6 +50,10 @@ def show(
         progress = [Progress(run=CellRun(cell)) for cell in cells]
         for p in progress:
             p.trials_reused = replay(p.run, trials)
+    if picture:
+        from kbench.plot import sharing_figure
+
+        sharing_figure([p.run for p in progress], picture)
     if stdout:
         print_json(document(progress), stdout)
     else:

@@ -1,0 +1,76 @@
+"""`kbench sample`: what a task looks like."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kbench.cli.console import out
+from kbench.cli.options import ProtocolOption, SetOption, SupervisionOption, made_task
+from kbench.errors import KbenchError, unknown
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from kbench.tasks import Task
+
+
+def sample(
+    task: Annotated[str, typer.Option("--task", help="Task, or path/to/file.py:Class.")],
+    length: Annotated[
+        int | None, typer.Option("--length", help="Length. Default: the task's longest.")
+    ] = None,
+    supervision: SupervisionOption = None,
+    count: Annotated[int, typer.Option("--count", help="Samples of each.")] = 3,
+    seed: Annotated[int, typer.Option("--seed", help="Whose order they come in.")] = 1,
+    protocol: ProtocolOption = "quick",
+    set_: SetOption = None,
+) -> None:
+    """Print samples as a model reads them, with its targets below."""
+    from kbench.data import answer_counts, chance, stream, universe
+    from kbench.supervision import SUPERVISIONS, supervise
+
+    if count < 1:
+        raise KbenchError(f"--count is a number of samples, at least 1, got {count}")
+    if seed < 0:
+        raise KbenchError(f"--seed must be at least 0, got {seed}")
+    if length is not None and length < 1:
+        raise KbenchError(f"--length must be at least 1, got {length}")
+    for name in supervision or ():
+        if name not in SUPERVISIONS:
+            raise unknown("supervision", name, SUPERVISIONS)
+    name, made, n = made_task(task, protocol, set_ or (), length)
+    there_are, answers = universe(made, n), answer_counts(made, n)
+    out.print(f"{name}, length {n}", style="bold", highlight=False)
+    out.print(
+        f"{there_are:,} samples in all; {(answers > 0).sum()} different answers, "
+        f"the best constant one is right in {chance(made, n):.3g} of them",
+        highlight=False,
+    )
+    inputs, states = made.simulate(stream(made, n, seed, min(count, there_are)), n)
+    for way in dict.fromkeys(supervision or SUPERVISIONS):
+        out.print(f"\n{way}", style="bold", highlight=False)
+        for pair in zip(*supervise(way, inputs, states, made.vocab_size), strict=True):
+            _print(made, *pair)
+
+
+def _print(task: "Task", tokens: "np.ndarray", targets: "np.ndarray") -> None:
+    """One sample, each target below the token at which it is asked for."""
+    from kbench.supervision import IGNORE
+
+    def name(token: int) -> str:
+        return "=" if token == task.vocab_size else task.token_name(token)
+
+    read = ["read  ", *map(name, tokens.tolist())]
+    asked = ["target", *("" if t == IGNORE else name(t) for t in targets.tolist())]
+    widths = [max(map(len, column)) for column in zip(read, asked, strict=True)]
+    start = 1
+    while start < len(read):
+        line, end = widths[0], start
+        while end < len(read) and (end == start or line + 1 + widths[end] <= out.width):
+            line += 1 + widths[end]
+            end += 1
+        for row in (read, asked):
+            cells = zip([row[0], *row[start:end]], [widths[0], *widths[start:end]], strict=True)
+            text = " ".join(f"{cell:>{width}}" for cell, width in cells).rstrip()
+            out.print(text, highlight=False, soft_wrap=True)
+        start = end

@@ -1,0 +1,126 @@
+"""`kbench scale`: how N* grows with the length or with a parameter of the task."""
+
+import itertools
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kbench.cli.console import claim_stdout, out, print_json, say
+from kbench.cli.options import (
+    BackendOption,
+    DeviceOption,
+    DistributionOption,
+    JsonOption,
+    LengthsOption,
+    MatchOption,
+    ModelOption,
+    PlotOption,
+    ProtocolOption,
+    ReferenceOption,
+    SeedsOption,
+    SetOption,
+    StoreOption,
+    SupervisionOption,
+    WorkersOption,
+    plot_path,
+    preset_lengths,
+    to_cells,
+    worker_count,
+)
+from kbench.cli.run import epilogue, measure
+from kbench.errors import KbenchError
+
+if TYPE_CHECKING:
+    from kbench.study import Cell
+
+
+def scale(
+    model: ModelOption,
+    task: Annotated[str, typer.Option("--task", help="Task, or path/to/file.py:Class.")],
+    over: Annotated[
+        str,
+        typer.Option(
+            "--over",
+            help="What grows: L=5,7,10 for the longest length, or a task parameter, as in "
+            "m=2,3,5; of one that is no number, the number of different answers counts.",
+        ),
+    ],
+    supervision: SupervisionOption = None,
+    protocol: ProtocolOption = "quick",
+    lengths: LengthsOption = None,
+    set_: SetOption = None,
+    seeds: SeedsOption = None,
+    distribution: DistributionOption = None,
+    match: MatchOption = None,
+    reference: ReferenceOption = None,
+    device: DeviceOption = "cpu",
+    backend: BackendOption = "auto",
+    workers: WorkersOption = None,
+    store: StoreOption = Path(".kbench"),
+    plot: PlotOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """N* of all lengths together against the size of the task: log-log slope, and a plot."""
+    stdout = claim_stdout() if as_json else None
+    picture = plot_path(plot or Path("scale.svg"))
+    name, values = _over(over)
+    first = _first_length(task, protocol, lengths) if name == "L" else 0
+    grown = [
+        to_cells(
+            model_names=model, task_names=[task], supervisions=supervision, seeds=seeds,
+            protocol_name=protocol, distributions=distribution or ["uniform"], extrapolate=None,
+            lengths=f"{first}-{value}" if name == "L" else lengths,
+            settings=(set_ or []) if name == "L" else [*(set_ or []), f"{name}={value}"],
+            match=match, reference=reference, device=device, backend=backend,
+        )
+        for value in values
+    ]  # fmt: skip
+    sizes = tuple(_size(value, cells[0]) for value, cells in zip(values, grown, strict=True))
+    if len(set(sizes)) < 2:
+        raise KbenchError(f"--over {over}: a slope needs two different sizes, got {sizes[0]}")
+    cells = list(itertools.chain(*grown))
+    driver, full = measure(cells, store, worker_count(workers, device), device, as_json)
+    from kbench.report import Scaling, scaling_document, scaling_table
+
+    each = len(grown[0])
+    columns = [driver.progress[i::each] for i in range(each)]
+    rows = [
+        Scaling(over=name, values=values, sizes=sizes, runs=[p.run for p in column])
+        for column in columns
+    ]
+    if stdout:
+        print_json(scaling_document(rows, driver.progress), stdout)
+    else:
+        out.print(scaling_table(rows))
+    from kbench.plot import scaling_figure
+
+    scaling_figure(rows, picture)
+    say(f"plot written to {picture}")
+    return epilogue(driver, full)
+
+
+def _over(text: str) -> tuple[str, tuple[str, ...]]:
+    """`m=2,3,5` as a name and at least two values."""
+    name, _, listed = text.partition("=")
+    values = tuple(dict.fromkeys(value.strip() for value in listed.split(",")))
+    if not name.isidentifier() or len(values) < 2 or not all(values):
+        raise KbenchError(f"--over wants a name and two values or more, as in L=5,7, got {text!r}")
+    return name, values
+
+
+def _first_length(task: str, protocol: str, lengths: str | None) -> int:
+    if lengths:
+        raise KbenchError("--over L says what the lengths are; --lengths cannot be given as well")
+    return preset_lengths(task, protocol)[0]
+
+
+def _size(value: str, cell: "Cell") -> int:
+    """The value where it is a number, otherwise how many different answers the task then has."""
+    if value.isdecimal():
+        return int(value)
+    from kbench.data import answer_counts
+    from kbench.registry import tasks
+
+    task = tasks[cell.task].cls(**cell.task_params)
+    return int((answer_counts(task, cell.lengths[-1]) > 0).sum())
