@@ -7,20 +7,19 @@ from typing import TYPE_CHECKING, Any
 import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, StrMethodFormatter
+from matplotlib.ticker import (
+    FixedLocator,
+    LogLocator,
+    NullFormatter,
+    NullLocator,
+    StrMethodFormatter,
+)
 
 from kbench.errors import KbenchError
-from kbench.report import (
-    Scaling,
-    answer_beyond,
-    best_of_grid,
-    interval_text,
-    model_name,
-    per_seed_text,
-    sharing,
-)
-from kbench.sharing import Interval, PerSeed, n_star_per_seed
+from kbench.report import Scaling, answer_beyond, sharing
+from kbench.sharing import Interval, PerSeed, best_of_grid, n_star_per_seed
 from kbench.study import CellRun
+from kbench.tables import model_name, slope_text, task_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,9 +86,9 @@ def _scaling_series(axes: "Axes", row: Scaling, i: int, n: int) -> None:
         elif best.low is not None:
             axes.errorbar(x, best.low, yerr=best.low / 2, lolims=True, mfc="white", **look)
     axes.plot(*zip(*line, strict=True), color=colour, linewidth=1) if line else None
-    cell, (best_slope, slope) = row.runs[0].cell, row.slope()
-    text = per_seed_text(slope) if slope.estimate is not None else interval_text(best_slope)
-    label = f"{model_name(cell)} {cell.supervision} {cell.distribution}\nslope {text}"
+    cell = row.runs[0].cell
+    names = f"{model_name(cell)} {cell.supervision} {cell.distribution}"
+    label = f"{names}\nslope {slope_text(*row.slope())}"
     axes.errorbar([], [], label=label, **look)
 
 
@@ -106,6 +105,10 @@ def sharing_figure(runs: Sequence[CellRun], path: Path) -> None:
             "nothing to plot: no complete κ with accuracies at twice the training length "
             "(`kbench run --extrapolate 2x` measures them)"
         )
+    tasks = {(task_name(run.cell), run.cell.lengths, run.cell.protocol.id) for run, _ in points}
+    if len(tasks) > 1:
+        named = "; ".join(f"{name} to {n[-1]}, {protocol}" for name, n, protocol in sorted(tasks))
+        raise KbenchError(f"one plot is of one task, lengths and protocol, here are {named}")
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8, 5), layout="constrained")
         axes = figure.subplots()
@@ -122,12 +125,15 @@ def sharing_figure(runs: Sequence[CellRun], path: Path) -> None:
         axes.set_xscale("log")
         axes.axvline(1, color="#888888", linewidth=1)
         axes.axhline(0, color="#888888", linewidth=1)
+        axes.xaxis.set_major_locator(LogLocator(base=2))
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("sharing factor κ")
         axes.set_ylabel("accuracy at twice the training length\n(0 chance, 1 perfect)")
         cell = points[0][0].cell
-        axes.set_title(f"{cell.task}, lengths to {cell.lengths[-1]}, protocol {cell.protocol.id}")
+        axes.set_title(
+            f"{task_name(cell)}, lengths to {cell.lengths[-1]}, protocol {cell.protocol.id}"
+        )
         key = [
             Line2D([], [], color=COLOURS[i % len(COLOURS)], linewidth=4, label=way)
             for i, way in enumerate(ways)

@@ -5,9 +5,9 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from kbench.report import headline, model_name, task_name
 from kbench.study import Driver
 from kbench.study import Progress as CellProgress
+from kbench.tables import headline, model_name, task_name
 from kbench.trial import Trial
 
 

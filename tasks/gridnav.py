@@ -67,8 +67,8 @@ class GridNavigation(Task):
 
     def __post_init__(self) -> None:
         for name in ("w", "h", "walls", "map_seed"):
-            if not isinstance(getattr(self, name), int):
-                raise KbenchError(f"gridnav: {name} must be an integer, got {getattr(self, name)}")
+            if type(value := getattr(self, name)) is not int:
+                raise KbenchError(f"gridnav: {name} must be an integer, got {value!r}")
         if min(self.w, self.h) < 1 or not 2 <= self.w * self.h <= LARGEST:
             raise KbenchError(
                 f"gridnav: w × h must lie between 2 and {LARGEST:,} cells, got {self.w} × {self.h}"

@@ -41,7 +41,8 @@ class MultiHopLookup(Task):
 
     The prompt is the key and value of each entry, entries in any order, then s_0, then n hop
     tokens. The table is drawn anew for each sample: a permutation of the keys, or any function.
-    With keys=3, the inputs 2 0 0 1 1 2, 1, hop hop have the states 2 0.
+    Prompts that differ only in the order of their entries are different samples, and may lie on
+    both sides of a split. With keys=3, the inputs 2 0 0 1 1 2, 1, hop hop have the states 2 0.
     """
 
     keys: int
@@ -49,7 +50,7 @@ class MultiHopLookup(Task):
 
     def __post_init__(self) -> None:
         if not isinstance(self.keys, int) or self.keys < 2:
-            raise KbenchError(f"lookup: keys must be an integer of at least 2, got {self.keys}")
+            raise KbenchError(f"lookup: keys must be an integer of at least 2, got {self.keys!r}")
         if self.mapping not in MAPPINGS:
             raise unknown("lookup: mapping", str(self.mapping), MAPPINGS)
 

@@ -29,7 +29,7 @@ class ModularAddition(Task):
 
     def __post_init__(self) -> None:
         if not isinstance(self.m, int) or self.m < 2:
-            raise KbenchError(f"modadd: m must be an integer of at least 2, got {self.m}")
+            raise KbenchError(f"modadd: m must be an integer of at least 2, got {self.m!r}")
 
     @property
     def vocab_size(self) -> int:

@@ -13,6 +13,10 @@ from kbench.tasks import Task
 Permutation = tuple[int, ...]
 LARGEST = 1024
 """Elements of the largest group: every element is a token."""
+KNOWN = (
+    "S3", "S4", "S5", "A4", "A5", "Z5", "Z60", "D8", "Q8", "and products such as A4xZ5",
+    f"and all S, A, Z by degree, D by even order from 6, of at most {LARGEST:,} elements",
+)  # fmt: skip
 ALPHABETS = ("elements", "generators")
 
 
@@ -22,8 +26,8 @@ def _cycle(points: tuple[int, ...], degree: int) -> Permutation:
     return tuple(image.get(i, i) for i in range(degree))
 
 
-def _factor(name: str) -> list[Permutation]:
-    """Generators of one group by name: S, A, Z of degree n, D of order n, Q8."""
+def _factor(name: str) -> list[Permutation] | None:
+    """Generators of one group by name: S, A, Z of degree n, D of order n, Q8; None for others."""
     letter, n = name[:1], int(name[1:]) if re.fullmatch("[SAZDQ][1-9][0-9]{,5}", name) else 0
     if {"S": 2, "A": 3, "Z": 2}.get(letter, n + 1) <= n <= LARGEST:
         if letter == "A":
@@ -35,11 +39,7 @@ def _factor(name: str) -> list[Permutation]:
         return [_cycle(tuple(range(corners)), corners), tuple(-i % corners for i in range(corners))]
     if name == "Q8":  # i and j times 1, i, −1, −i, j, k, −j, −k
         return [(1, 2, 3, 0, 5, 6, 7, 4), (4, 7, 6, 5, 2, 1, 0, 3)]
-    raise unknown(
-        "group (S, A or Z of degree n, D of even order n, Q8, products as in A4xZ5)",
-        name,
-        ["S3", "S4", "S5", "A4", "A5", "Z5", "Z60", "D8", "Q8"],
-    )
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,8 @@ def group(name: str) -> Group:
     generators: list[Permutation] = []
     degree = 0
     for factor in name.split("x"):
-        own = _factor(factor)
+        if not (own := _factor(factor)):
+            raise unknown("group", name, KNOWN)
         before, here = tuple(range(degree)), len(own[0])
         generators = [g + tuple(range(degree, degree + here)) for g in generators]
         generators += [before + tuple(degree + i for i in g) for g in own]
@@ -99,7 +100,9 @@ class GroupComposition(Task):
     """x_k in a group G;  s_k = x_k ∘ s_{k-1},  s_0 the identity  (arXiv 2404.08819).
 
     Tokens are the elements of G. With tokens="generators" the inputs are only the identity, the
-    generators and their inverses. In S3, (12) and then (123) make (13).
+    generators and their inverses: of S_n a cycle of all points and (12), of A_n the cycles (12i),
+    of Z_n one step, of D_n a rotation and a reflection, of Q8 i and j. In S3, (12) and then (123)
+    make (13).
     """
 
     group: str

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kbench import data
 from kbench.data import Source, universe
 from kbench.errors import KbenchError
 from kbench.registry import tasks
@@ -313,13 +314,16 @@ def cases(draw):
     return source(task, supervision, lengths, most), seed, held_out, n_samples
 
 
-@settings(max_examples=200, derandomize=True)
-@given(cases(), st.floats(0, 1))
-def test_splits_are_unique_disjoint_nested_and_of_the_size_asked_for(case, share):
+@pytest.mark.parametrize("permuted_up_to", [data.SMALL_UNIVERSE, 1])
+@settings(max_examples=100, derandomize=True)  # per path, so 200
+@given(case=cases(), share=st.floats(0, 1))
+def test_splits_are_unique_disjoint_nested_and_of_the_size_asked_for(permuted_up_to, case, share):
     whole, seed, held_out, more = case
     fewer = math.ceil(share * more) or 1
-    small, validation = whole.splits(fewer, seed)
-    large, same = whole.splits(more, seed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "SMALL_UNIVERSE", permuted_up_to)
+        small, validation = whole.splits(fewer, seed)
+        large, same = whole.splits(more, seed)
     assert same.sha256() == validation.sha256()
     assert (small.tokens == large.tokens[:fewer]).all()
     assert (small.targets == large.targets[:fewer]).all()

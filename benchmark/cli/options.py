@@ -284,7 +284,7 @@ def made_task(
     from kbench import protocol as protocols
     from kbench.contract import made
     from kbench.registry import tasks
-    from kbench.report import with_parameters
+    from kbench.tables import with_parameters
 
     entry = tasks[name]
     span = range(length, length + 1) if length else None

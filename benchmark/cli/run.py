@@ -60,7 +60,8 @@ def run(
         extrapolate=extrapolate, match=match, reference=reference, device=device, backend=backend,
     )  # fmt: skip
     driver, full = measure(cells, store, worker_count(workers, device), device, stdout is not None)
-    from kbench.report import document, tables
+    from kbench.report import document
+    from kbench.tables import tables
 
     if stdout:
         print_json(document(driver.progress), stdout)
@@ -135,7 +136,7 @@ def plan(
     from rich.table import Table
 
     from kbench.plan import total
-    from kbench.report import model_name, task_name
+    from kbench.tables import model_name, task_name
     from kbench.view import duration
 
     plans = _plans(cells, store, device)

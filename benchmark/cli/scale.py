@@ -81,7 +81,8 @@ def scale(
         raise KbenchError(f"--over {over}: a slope needs two different sizes, got {sizes[0]}")
     cells = list(itertools.chain(*grown))
     driver, full = measure(cells, store, worker_count(workers, device), device, as_json)
-    from kbench.report import Scaling, scaling_document, scaling_table
+    from kbench.report import Scaling, scaling_document
+    from kbench.tables import scaling_table
 
     each = len(grown[0])
     columns = [driver.progress[i::each] for i in range(each)]

@@ -1,0 +1,236 @@
+"""What is told of a cell in the terminal: tables, and how their figures are written."""
+
+import collections
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from kbench.report import Scaling, extrapolation, sharing
+from kbench.search import Bracket
+from kbench.sharing import Interval, PerSeed, best_of_grid, n_star_per_seed, verdict
+from kbench.study import Cell, CellRun, Lengths
+
+
+def tables(runs: Sequence[CellRun]) -> RenderableType:
+    """κ and N* of every cell, per protocol and set of lengths; then what was tested."""
+    groups: dict[tuple[str, Lengths], list[CellRun]] = {}
+    for run in runs:
+        groups.setdefault((run.cell.protocol.id, run.cell.lengths), []).append(run)
+    parts: list[RenderableType] = []
+    for (protocol, lengths), group in groups.items():
+        span = f"lengths {lengths[0]} to {lengths[-1]}, protocol {protocol}"
+        if shared := _untested(run for run in group if run.cell.distribution is None):
+            parts += [_kappa_table(shared, f"Sharing factor κ: {span}"), _n_star_table(shared)]
+        if drawn := _untested(run for run in group if run.cell.distribution is not None):
+            parts.append(_distribution_table(drawn, f"N* by length distribution: {span}"))
+        if tested := [run for run in group if run.cell.extrapolate]:
+            parts.append(_extrapolation_table(tested))
+    return Group(*parts)
+
+
+def _untested(runs: Iterable[CellRun]) -> list[CellRun]:
+    """Each once, of cells that differ only in what was tested of them."""
+    cells = {repr(dataclasses.replace(run.cell, extrapolate=())): run for run in runs}
+    return list(cells.values())
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _kappa_table(runs: Sequence[CellRun], title: str) -> Table:
+    table = _table(
+        title,
+        "model",
+        "task",
+        "supervision",
+        "seeds",
+        "κ best of grid",
+        "κ per seed (95 %)",
+        "verdict",
+    )
+    for name, run in zip(_row_names(runs), runs, strict=True):
+        best, per_seed = sharing(run)
+        table.add_row(
+            name,
+            task_name(run.cell),
+            run.cell.supervision,
+            str(len(run.cell.seeds)),
+            interval_text(best),
+            per_seed_text(per_seed),
+            verdict(best, per_seed) if run.complete else "unfinished",
+        )
+    return table
+
+
+def _n_star_table(runs: Sequence[CellRun]) -> Table:
+    table = _table(
+        "N*, best of grid: samples needed, as the bracket (largest N to fail, smallest to pass]",
+        "model", "task", "supervision", *(f"n = {n}" for n in runs[0].cell.lengths), "joint",
+    )  # fmt: skip
+    for name, run in zip(_row_names(runs), runs, strict=True):
+        brackets = [best_of_grid(run.brackets(n)) for n in (*run.cell.alone, run.cell.joint)]
+        cell = run.cell
+        table.add_row(name, task_name(cell), cell.supervision, *map(bracket_text, brackets))
+    return table
+
+
+def _distribution_table(runs: Sequence[CellRun], title: str) -> Table:
+    table = _table(
+        title, "model", "task", "supervision", "distribution", "seeds",
+        "N* best of grid", "N* per seed (95 %)",
+    )  # fmt: skip
+    for name, run in zip(_row_names(runs), runs, strict=True):
+        cell, brackets = run.cell, run.brackets(run.cell.joint)
+        table.add_row(
+            name,
+            task_name(cell),
+            cell.supervision,
+            cell.distribution,
+            str(len(cell.seeds)),
+            bracket_text(best_of_grid(brackets)),
+            per_seed_text(n_star_per_seed(brackets)) if run.complete else "unfinished",
+        )
+    return table
+
+
+def _extrapolation_table(runs: Sequence[CellRun]) -> Table:
+    lengths = sorted({n for run in runs for n in run.cell.extrapolate})
+    table = _table(
+        "Accuracy beyond, (accuracy − chance) / (1 − chance): mean over seeds [least, most]",
+        "model", "task", "supervision", "trained with", *(f"n = {n}" for n in lengths),
+    )  # fmt: skip
+    for name, run in zip(_row_names(runs), runs, strict=True):
+        cell, rows = run.cell, extrapolation(run)
+        for of in dict.fromkeys(row["model_of"] for row in rows):
+            chosen = [row for row in rows if row["model_of"] == of]
+            sizes = sorted(row["n_samples"] for row in chosen)
+            span = f"{sizes[0]}" if sizes[0] == sizes[-1] else f"{sizes[0]} to {sizes[-1]}"
+            failed = sum(row["outcome"] != "passed" for row in chosen)
+            note = f", {failed} of {len(chosen)} fail" if failed else ""
+            table.add_row(
+                name,
+                task_name(cell),
+                " ".join(filter(None, (cell.supervision, cell.distribution))),
+                f"N = {span} ({of}{note})",
+                *(_accuracy_text(chosen, str(n)) for n in lengths),
+            )
+    return table
+
+
+def _accuracy_text(rows: Sequence[Mapping[str, Any]], n: str) -> str:
+    values = [row["accuracy"][n]["normalised"] for row in rows if n in row["accuracy"]]
+    if not values:
+        return ""
+    return f"{sum(values) / len(values):.2f} [{min(values):.2f}, {max(values):.2f}]"
+
+
+def headline(run: CellRun) -> str:
+    """What is found of a complete cell, on one line."""
+    if run.cell.distribution is not None:
+        brackets = run.brackets(run.cell.joint)
+        per_seed = per_seed_text(n_star_per_seed(brackets))
+        return f"N* {bracket_text(best_of_grid(brackets))}, per seed {per_seed}"
+    best, kappa = sharing(run)
+    return f"κ {interval_text(best)}, per seed {per_seed_text(kappa)}, {verdict(best, kappa)}"
+
+
+def model_name(cell: Cell) -> str:
+    """The model, with its backend where that is not plain torch."""
+    return cell.model if cell.backend == "torch" else f"{cell.model} ({cell.backend})"
+
+
+def _row_names(runs: Sequence[CellRun]) -> list[str]:
+    """Model names; where rows would look the same, with what else tells them apart."""
+
+    def short(cell: Cell) -> tuple[str, ...]:
+        return model_name(cell), task_name(cell), cell.supervision, cell.distribution or ""
+
+    def full(cell: Cell) -> str:
+        size = " ".join(f"{k}={v}" for k, v in cell.size.items())
+        version = f"version {str(cell.model_version).rpartition(':')[2][:8]}"
+        return " ".join([model_name(cell), size, version])
+
+    seen = collections.Counter(short(run.cell) for run in runs)
+    return [full(run.cell) if seen[short(run.cell)] > 1 else model_name(run.cell) for run in runs]
+
+
+def task_name(cell: Cell) -> str:
+    """Task and parameters, as in `modadd m=3`."""
+    return with_parameters(cell.task, cell.task_params)
+
+
+def with_parameters(name: str, parameters: Mapping[str, Any]) -> str:
+    """A name and what it is called with."""
+    return " ".join([name, *(f"{k}={v}" for k, v in parameters.items())])
+
+
+def bracket_text(bracket: Bracket) -> str:
+    """`49–66`, with `> 49` where nothing passes and `≤ 1` where everything does; `…` if unknown."""
+    if bracket.high is None:
+        return f"> {bracket.low}" if bracket.low else "…"
+    return f"{bracket.low}–{bracket.high}" if bracket.low else f"≤ {bracket.high}"
+
+
+def interval_text(interval: Interval) -> str:
+    """`1.9 – 2.3`, `< 0.55` or `> 2.1` where one bound is missing."""
+    low, high = interval.low, interval.high
+    if low is None:
+        return "not identified" if high is None else f"< {_figures(high)}"
+    return f"> {_figures(low)}" if high is None else f"{_figures(low)} – {_figures(high)}"
+
+
+def per_seed_text(per_seed: PerSeed) -> str:
+    """`2.1 [1.6, 2.8]`, or a dash where some seed has no bounded N*."""
+    if per_seed.estimate is None:
+        return "–"
+    if per_seed.low is None or per_seed.high is None:
+        return f"{_figures(per_seed.estimate)} (one seed)"
+    low, high = _figures(per_seed.low), _figures(per_seed.high)
+    return f"{_figures(per_seed.estimate)} [{low}, {high}]"
+
+
+def _figures(x: float) -> str:
+    return f"{x:#.3g}".rstrip(".")
+
+
+def slope_text(best: Interval, per_seed: PerSeed) -> str:
+    """`1.20 [0.90, 1.50]`, else the bounds: `1.10 – 1.40`, `> 1.10` or `< 1.40`."""
+    if per_seed.estimate is not None and per_seed.low is not None and per_seed.high is not None:
+        return f"{per_seed.estimate:.2f} [{per_seed.low:.2f}, {per_seed.high:.2f}]"
+    if best.low is None:
+        return "not identified" if best.high is None else f"< {best.high:.2f}"
+    return f"> {best.low:.2f}" if best.high is None else f"{best.low:.2f} – {best.high:.2f}"
+
+
+def scaling_table(rows: Sequence[Scaling]) -> Table:
+    """N* at each size, and the slope."""
+    table = _table(
+        f"N* against {rows[0].over}, protocol {rows[0].runs[0].cell.protocol.id}: "
+        "N* ∝ size^slope, per seed (95 %), else the bounds",
+        "model", "task", "supervision",
+        *(_size_name(rows[0], i) for i in range(len(rows[0].sizes))),
+        "slope",
+    )  # fmt: skip
+    for row in rows:
+        cell, (best, per_seed) = row.runs[0].cell, row.slope()
+        table.add_row(
+            model_name(cell),
+            cell.task,
+            f"{cell.supervision} {cell.distribution}",
+            *(bracket_text(best_of_grid(brackets)) for brackets in row.brackets()),
+            slope_text(best, per_seed) if row.complete else "unfinished",
+        )
+    return table
+
+
+def _size_name(row: Scaling, i: int) -> str:
+    name = f"{row.over} = {row.values[i]}"
+    return name if row.values[i].isdecimal() else f"{name} ({row.sizes[i]})"
