@@ -21,6 +21,9 @@ SMALL_UNIVERSE = 2**20
 BLOCK = 4096
 """Draws per generator in a large universe: whole blocks make a stream independent of N."""
 
+PART = 2**15
+"""Samples that are simulated at once, so that memory holds little more than the data set."""
+
 
 def universe(task: Task, n: int) -> int:
     """Number of distinct samples of length n (exact, of any size)."""
@@ -241,10 +244,11 @@ class Source:
         targets = np.full_like(tokens, IGNORE)
         for n in self.lengths:
             rows = np.flatnonzero(lengths == n)
-            if len(rows):
-                own_tokens, own_targets = self._supervise(digits[n], n)
-                tokens[rows, : own_tokens.shape[1]] = own_tokens
-                targets[rows, : own_targets.shape[1]] = own_targets
+            for start in range(0, len(rows), PART):
+                part = slice(start, start + PART)
+                own_tokens, own_targets = self._supervise(digits[n][part], n)
+                tokens[rows[part], : own_tokens.shape[1]] = own_tokens
+                targets[rows[part], : own_targets.shape[1]] = own_targets
         return Split(tokens=tokens, targets=targets, histogram=_histogram(lengths, self.lengths))
 
 
