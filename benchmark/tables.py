@@ -154,9 +154,8 @@ def _row_names(runs: Sequence[CellRun]) -> list[str]:
         return model_name(cell), task_name(cell), cell.supervision, cell.distribution or ""
 
     def full(cell: Cell) -> str:
-        size = " ".join(f"{k}={v}" for k, v in cell.size.items())
         version = f"version {str(cell.model_version).rpartition(':')[2][:8]}"
-        return " ".join([model_name(cell), size, version])
+        return " ".join([model_name(cell), parameters_text(cell.size), version])
 
     seen = collections.Counter(short(run.cell) for run in runs)
     return [full(run.cell) if seen[short(run.cell)] > 1 else model_name(run.cell) for run in runs]
@@ -164,12 +163,12 @@ def _row_names(runs: Sequence[CellRun]) -> list[str]:
 
 def task_name(cell: Cell) -> str:
     """Task and parameters, as in `modadd m=3`."""
-    return with_parameters(cell.task, cell.task_params)
+    return f"{cell.task} {parameters_text(cell.task_params)}".rstrip()
 
 
-def with_parameters(name: str, parameters: Mapping[str, Any]) -> str:
-    """A name and what it is called with."""
-    return " ".join([name, *(f"{k}={v}" for k, v in parameters.items())])
+def parameters_text(parameters: Mapping[str, Any]) -> str:
+    """As in `w=3 h=3`."""
+    return " ".join(f"{name}={value}" for name, value in parameters.items())
 
 
 def bracket_text(bracket: Bracket) -> str:

@@ -58,6 +58,16 @@ def cell(tiny_yaml) -> Cell:
     )
 
 
+def changed(cell: Cell, **changes) -> Cell:
+    """The cell with something else of what it was made from."""
+    made_from = {
+        field: getattr(cell, field)
+        for field in ("model", "size", "task", "task_params", "supervision", "protocol", "lengths",
+                      "seeds", "distribution", "extrapolate")
+    }  # fmt: skip
+    return Cell.of(**(made_from | changes))
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A disk of 8 MiB."""

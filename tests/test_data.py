@@ -191,7 +191,7 @@ def test_validation_takes_what_its_two_limits_allow_and_no_more(path, case):
     for n in case.lengths:
         assert by_length[n] * 5 <= case.m**n
     assert by_length.total() == min(case.max_validation, sum(case.m**n // 5 for n in case.lengths))
-    assert case.source.training_capacity(case.seed) == {
+    assert case.source.shares().training_capacity(case.seed) == {
         n: case.m**n - by_length[n] for n in case.lengths
     }
 
@@ -437,7 +437,7 @@ def test_a_universe_of_10_to_the_60_can_be_sampled():
     training, validation = huge.splits(1_000, seed=1)
     rows = np.concatenate([training.tokens, validation.tokens])
     assert len(np.unique(rows, axis=0)) == 3_000
-    assert huge.training_capacity(seed=1) == {30: 10**60 - 2_000}
+    assert huge.shares().training_capacity(seed=1) == {30: 10**60 - 2_000}
 
 
 def test_a_universe_beyond_floating_point_can_be_sampled():

@@ -65,6 +65,8 @@ def test_every_part_of_a_trial_is_part_of_its_key(cell):
         "task_params": {"m": 3},
         "supervision": "cot",
         "lengths": (3, 4),
+        "distribution": "short-to-long",
+        "tested": (10,),
         "n_samples": 9,
         "learning_rate": 0.011,
         "seed": 2,
@@ -82,7 +84,7 @@ def test_a_result_digest_leaves_out_only_time_and_place():
     base = made_up("passed").digest("key")
     assert made_up("passed", wall_s=9.0, environment={}).digest("key") == base
     changes = {"steps": 11, "best_loss": 0.4, "best_step": 9, "reason": "x", "histogram": {"2": 1},
-               "data_sha256": {"train": "0"}}  # fmt: skip
+               "data_sha256": {"train": "0"}, "accuracy": {"9": {"accuracy": 1.0}}}  # fmt: skip
     for name, value in changes.items():
         assert made_up("passed", **{name: value}).digest("key") != base
     assert made_up("failed").digest("key") != base

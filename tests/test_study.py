@@ -1,10 +1,9 @@
 """The study: searches wired to data, store and executor."""
 
-import dataclasses
 import random
 
 import pytest
-from conftest import FakeExecutor, fill, made_up
+from conftest import FakeExecutor, changed, fill, made_up
 
 from kbench import protocol as protocols
 from kbench.report import document
@@ -17,7 +16,7 @@ THRESHOLDS = {2: 5, 3: 20, 4: 33, 5: 50, 6: 80, 7: 120}
 
 @pytest.fixture
 def wide(cell):
-    return dataclasses.replace(
+    return changed(
         cell,
         task_params={"m": 3},
         lengths=tuple(range(2, 8)),
@@ -100,7 +99,7 @@ def test_a_run_broken_off_anywhere_goes_on_without_repeating_a_trial(wide, tmp_p
 
 def test_more_lengths_reuse_the_trials_of_fewer(wide, tmp_path):
     with Store(tmp_path) as store:
-        run(dataclasses.replace(wide, lengths=(2, 3, 4, 5)), store, FakeExecutor(rule))
+        run(changed(wide, lengths=(2, 3, 4, 5)), store, FakeExecutor(rule))
         executor = FakeExecutor(rule)
         run(wide, store, executor)
     assert all(len(t.lengths) > 1 or t.lengths[0] > 5 for t in executor.ran)
@@ -115,7 +114,7 @@ def test_a_small_universe_that_runs_out_bounds_a_length_but_not_the_joint_search
 
 
 def test_n_max_leaves_a_length_unbounded(wide, tmp_path):
-    cell = dataclasses.replace(wide, task_params={"m": 10})
+    cell = changed(wide, task_params={"m": 10})
     with Store(tmp_path) as store:
         cell_run = run(cell, store, FakeExecutor(lambda t: "failed")).progress[0].run
     n_max = cell.protocol.search.n_max
@@ -124,7 +123,7 @@ def test_n_max_leaves_a_length_unbounded(wide, tmp_path):
 
 def test_a_universe_too_small_to_validate_is_bounded_by_enumeration(cell, tmp_path):
     # m = 2, n = 2: four samples, of which 20 % is none.
-    cell = dataclasses.replace(cell, lengths=(2, 3, 4))
+    cell = changed(cell, lengths=(2, 3, 4))
     with Store(tmp_path) as store:
         cell_run = run(cell, store, FakeExecutor(lambda t: "passed")).progress[0].run
     assert set(cell_run.brackets((2,))) == {Bracket(low=None, high=4, censored="right")}

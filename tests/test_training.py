@@ -36,6 +36,7 @@ TRIAL = Trial(
     task_params={"m": 3},
     supervision="aligned",
     lengths=(2, 3, 4, 5),
+    distribution="uniform",
     n_samples=150,
     learning_rate=3e-3,
     seed=1,

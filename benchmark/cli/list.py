@@ -34,7 +34,7 @@ def list_(
     if kind is Kind.MODELS:
         out.print(_models(protocol, task))
     else:
-        out.print(_tasks() if kind is Kind.TASKS else _protocols())
+        out.print(_tasks(protocol) if kind is Kind.TASKS else _protocols())
 
 
 def _models(protocol: str, task: str) -> "Table":
@@ -80,14 +80,27 @@ def _models(protocol: str, task: str) -> "Table":
     return table
 
 
-def _tasks() -> "Table":
+def _tasks(protocol: str) -> "Table":
     from rich.table import Table
 
+    from kbench.cli.options import made_task
     from kbench.registry import tasks
 
-    table = Table("name", "version", "what it is")
+    table = Table("name", "version", f"as in protocol {protocol}", "lengths", "what it is")
     for name in tasks.names():
-        table.add_row(name, str(tasks[name].version), _what(tasks[name].cls))
+        try:
+            made = made_task(name, protocol, [], None)
+        except KbenchError as error:  # a broken plug-in concerns no other
+            table.add_row(name, "", "", "", f"cannot be used: {error}")
+            continue
+        entry = tasks[name]
+        table.add_row(
+            name,
+            textwrap.shorten(str(entry.version), 20, placeholder="…"),
+            made.parameters,
+            f"{made.lengths[0]} to {made.lengths[-1]}",
+            _what(entry.cls),
+        )
     return table
 
 

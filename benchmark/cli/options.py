@@ -5,7 +5,7 @@ import dataclasses
 import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -130,7 +130,7 @@ def to_cells(
         preset, own_span = _task_preset(task, protocol, span)
         spans[task.name] = tuple(own_span)
         beyond[task.name] = _beyond(extrapolate, own_span[-1]) if extrapolate else ()
-        params[task.name] = preset | changes[task.name]
+        params[task.name] = _but_defaults(task, preset | changes[task.name])
         made(task, params[task.name], spans[task.name] + beyond[task.name])
     model_entries = [models[name] for name in _once(model_names)]
     backends = _backends(model_entries, backend, device)
@@ -277,20 +277,27 @@ def _task_preset(
     )
 
 
+class MadeTask(NamedTuple):
+    """A task as its preset and settings make it."""
+
+    task: "Task"
+    parameters: str
+    lengths: range
+
+
 def made_task(
     name: str, protocol_name: str, settings: Sequence[str], length: int | None
-) -> "tuple[str, Task, int]":
-    """A task as its preset and these settings make it, with its name in full, and a length."""
+) -> MadeTask:
+    """A task, looked over at its longest length, or at the one asked for."""
     from kbench import protocol as protocols
     from kbench.contract import made
     from kbench.registry import tasks
-    from kbench.tables import with_parameters
+    from kbench.tables import parameters_text
 
-    entry = tasks[name]
-    span = range(length, length + 1) if length else None
-    preset, lengths = _task_preset(entry, protocols.load(protocol_name), span)
-    params = preset | _settings(settings, [entry])[entry.name]
-    return with_parameters(name, params), made(entry, params, lengths[-1:]), lengths[-1]
+    protocol, entry = protocols.load(protocol_name), tasks[name]
+    preset, lengths = _task_preset(entry, protocol, range(length, length + 1) if length else None)
+    params = _but_defaults(entry, preset | _settings(settings, [entry])[entry.name])
+    return MadeTask(made(entry, params, lengths[-1:]), parameters_text(params), lengths)
 
 
 def preset_lengths(task_name: str, protocol_name: str) -> range:
@@ -336,6 +343,12 @@ def _lengths(text: str) -> range:
             f"--lengths wants a first and a larger last length, as in 2-7, got {text!r}"
         )
     return range(int(first), int(last) + 1)
+
+
+def _but_defaults(entry: "Entry", params: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what the constructor would fill in itself, so that one task has one name and key."""
+    defaults = {p.name: p.default for p in inspect.signature(entry.cls).parameters.values()}
+    return {k: v for k, v in params.items() if k not in defaults or v != defaults[k]}
 
 
 def _settings(settings: Sequence[str], entries: "Sequence[Entry]") -> dict[str, dict[str, Any]]:

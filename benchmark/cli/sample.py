@@ -38,12 +38,13 @@ def sample(
     for name in supervision or ():
         if name not in SUPERVISIONS:
             raise unknown("supervision", name, SUPERVISIONS)
-    name, made, n = made_task(task, protocol, set_ or (), length)
+    made, parameters, lengths = made_task(task, protocol, set_ or (), length)
+    n = lengths[-1]
     there_are, answers = universe(made, n), answer_counts(made, n)
-    out.print(f"{name}, length {n}", style="bold", highlight=False)
+    out.print(f"{task} {parameters}".rstrip() + f", length {n}", style="bold", highlight=False)
     out.print(
         f"{there_are:,} samples in all; {(answers > 0).sum()} different answers, "
-        f"the best constant one is right in {chance(made, n):.3g} of them",
+        f"the best constant one is right in {chance(made, n):.3g} of all",
         highlight=False,
     )
     inputs, states = made.simulate(stream(made, n, seed, min(count, there_are)), n)

@@ -71,6 +71,7 @@ def a_member(model, length, n_validation=437):
         task_params={"m": 5},
         supervision="aligned",
         lengths=(length,),
+        distribution="fixed",
         n_samples=1000,
         learning_rate=1e-3,
         seed=1,
