@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 KBENCH = [sys.executable, "-c", "from kbench.cli import main; main()"]
+SCALE = ["scale", "--model", "lstm", "--task", "modadd"]
 CELL = ["--model", "lstm", "--task", "modadd", "--set", "m=2", "--lengths", "3-5"]
 
 
@@ -57,6 +58,20 @@ BAD = {
     "--model lstm --task modadd --backend tork": "did you mean 'torch'",
     "--model mamba --task modadd --backend mamba-ssm": "needs a CUDA device",
     "--model lstmm --task modad --supervision foo --set m=-1": "unknown",
+    "--model lstm --task modadd --distribution unifrom": "did you mean 'uniform'",
+    "--model lstm --task modadd --extrapolate 2y": "--extrapolate wants lengths, as in 2x,4x,500",
+    "--model lstm --task modadd --extrapolate 2x,,4x": "--extrapolate wants lengths",
+    "--model lstm --task modadd --extrapolate 6": "6 is not beyond the longest length, 6",
+    "--model lstm --task modadd --extrapolate 1x": "1x is not beyond the longest length, 6",
+    "--model lstm --task parity --set m=3": "unknown parameter of parity 'm'",
+    "--model lstm --task cycle --set group=S3": "unknown parameter of cycle 'group'",
+    "--model lstm --task permutation --set group=S3x": "unknown group 'S3x'; did you mean 'S3'?",
+    "--model lstm --task permutation --set tokens=element": "did you mean 'elements'",
+    "--model lstm --task lookup --set keys=1": "keys must be an integer of at least 2, got 1",
+    "--model lstm --task lookup --set mapping=map": "unknown lookup: mapping 'map'",
+    "--model lstm --task gridnav --set w=0": "w × h must lie between 2 and 1,024 cells",
+    "--model lstm --task gridnav --set walls=8": "walls must leave two of 9 cells free, got 8",
+    "--model lstm --task registers --set m=1": "m must be an integer of at least 2, got 1",
 }
 
 
@@ -81,6 +96,24 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(options, tmp_path):
         (["check", "lstmm"], "did you mean 'lstm'"),
         (["check", "lstm", "--protocol", "quik"], "did you mean 'quick'"),
         (["list", "models", "--task", "modad"], "did you mean 'modadd'"),
+        (["sample", "--task", "modad"], "did you mean 'modadd'"),
+        (["sample", "--task", "modadd", "--length", "0"], "--length must be at least 1"),
+        (["sample", "--task", "modadd", "--count", "0"], "--count is a number of samples"),
+        (["sample", "--task", "modadd", "--seed", "-1"], "--seed must be at least 0"),
+        (["sample", "--task", "modadd", "--supervision", "cott"], "did you mean 'cot'"),
+        (["sample", "--task", "modadd", "--set", "k=1"], "unknown parameter of modadd 'k'"),
+        ([*SCALE, "--over", "L"], "--over wants a name and two values or more"),
+        ([*SCALE, "--over", "L=5"], "--over wants a name and two values or more"),
+        ([*SCALE, "--over", "L=5,x"], "--lengths wants a first and a larger last length"),
+        ([*SCALE, "--over", "k=1,2"], "unknown parameter of modadd 'k'"),
+        ([*SCALE, "--over", "L=4,5", "--lengths", "2-4"], "--lengths cannot be given as well"),
+        ([*SCALE, "--over", "L=4,5", "--plot", "a.gif"], "a plot is a file .svg or .png"),
+        ([*SCALE, "--over", "L=4,5", "--plot", "none/a.svg"], "no such folder"),
+        (
+            ["scale", "--model", "lstm", "--task", "permutation", "--over", "group=S3,Z6"],
+            "a slope needs two different sizes, got 6",
+        ),
+        (["show", "--plot", "a"], "a plot is a file .svg or .png"),
     ],
 )
 def test_other_commands_answer_bad_input_alike(args, said, tmp_path):
@@ -94,12 +127,83 @@ def test_help_imports_nothing_heavy(tmp_path):
     script = (
         "import sys; from kbench.cli import app\n"
         "app(['--help'], standalone_mode=False)\n"
-        "heavy = {'torch', 'numpy', 'scipy', 'pebble'} & set(sys.modules)\n"
+        "heavy = {'torch', 'numpy', 'scipy', 'pebble', 'matplotlib'} & set(sys.modules)\n"
         "sys.exit(f'imported: {heavy}' if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "run" in done.stdout
+
+
+def test_sample_prints_what_a_model_reads_and_its_targets_below(tmp_path):
+    done = kbench("sample", "--task", "permutation", "--set", "group=Z3", "--length", "3",
+                  "--supervision", "cot", "--count", "2", cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    title, universe, empty, way, *rows = done.stdout.splitlines()
+    assert title == "permutation group=Z3, length 3"
+    assert universe.startswith("27 samples in all; 3 different answers")
+    assert "right in 0.333 of all" in universe
+    assert (empty, way, len(rows)) == ("", "cot", 4)
+    names = ["id", "(123)", "(132)"]
+    for read, target in zip(rows[::2], rows[1::2], strict=True):
+        x, _, s = read.removeprefix("read").partition("=")
+        x, s = x.split(), s.split()
+        sums = [names[sum(map(names.index, x[: k + 1])) % 3] for k in range(3)]
+        assert target.removeprefix("target").split() == sums
+        assert s == sums[:-1]
+        # Each target stands below the token that asks for it.
+        assert read.index("=") == target.index(sums[0]) + len(sums[0]) - 1
+
+
+def test_a_long_sample_is_broken_into_lines_that_a_terminal_holds(tmp_path):
+    done = kbench("sample", "--task", "modadd", "--length", "200", "--count", "1",
+                  "--supervision", "aligned", cwd=tmp_path)  # fmt: skip
+    assert done.stdout.splitlines()[1].startswith("about 10^95 samples in all")
+    lines = done.stdout.splitlines()[4:]
+    assert max(map(len, lines)) <= 140
+    assert len("".join(line.removeprefix("read") for line in lines[::2]).split()) == 200
+
+
+@pytest.mark.slow
+def test_scale_gives_a_slope_and_a_plot_and_resumes(tmp_path, tiny_yaml):
+    options = [*SCALE, "--set", "m=2", "--lengths", "3-5", "--supervision", "aligned"]
+    options = [*options, "--protocol", tiny_yaml, "--over", "m=2,3", "--plot", "a.png"]
+    done = kbench(*options, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    (result,) = json.loads(done.stdout)["results"]
+    assert (result["over"], result["sizes"], result["complete"]) == ("m", [2, 3], True)
+    assert [cell["task_params"]["m"] for cell in result["cells"]] == [2, 3]
+    assert set(result["slope"]) == {"best_of_grid", "per_seed"}
+    again = kbench(*options, cwd=tmp_path)
+    assert "nothing to run" in again.stderr
+    assert "m = 2" in again.stdout
+    assert "slope" in again.stdout
+
+
+@pytest.mark.slow
+def test_what_was_trained_is_tested_beyond_and_drawn(tmp_path, tiny_yaml):
+    options = [*CELL, "--supervision", "aligned", "--protocol", tiny_yaml]
+    first = kbench("run", *options, "--json", cwd=tmp_path)
+    done = kbench("run", *options, "--extrapolate", "2x,40", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (before,), (result,) = (json.loads(d.stdout)["results"] for d in (first, done))
+    assert result["kappa"] == before["kappa"]
+    assert result["trials"]["digest"] == before["trials"]["digest"]
+    assert result["trials"]["reused"] == before["trials"]["run"]
+    for entry in result["extrapolation"]:
+        assert entry["reproduced"] is not False
+        assert set(entry["accuracy"]) == {"10", "40"}
+        for found in entry["accuracy"].values():
+            assert found["chance"] == pytest.approx(0.5, abs=0.01)
+            assert found["normalised"] == pytest.approx(
+                (found["accuracy"] - found["chance"]) / (1 - found["chance"]), abs=1e-3
+            )
+    table = kbench("show", "--plot", "a.svg", cwd=tmp_path)
+    assert table.returncode == 0, table.stderr
+    assert "Accuracy beyond" in table.stdout
+    assert table.stdout.count(" 2.") + table.stdout.count("modadd m=2") >= 3
+    assert (tmp_path / "a.svg").exists()
 
 
 def test_lists(tmp_path):

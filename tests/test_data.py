@@ -5,6 +5,7 @@ ways of ordering a universe: permuted whole, or drawn from with repeats dropped.
 """
 
 import contextlib
+import dataclasses
 import itertools
 import os
 import subprocess
@@ -550,3 +551,91 @@ def test_the_digest_does_not_depend_on_how_the_array_lies_in_memory():
     spellings = [tokens, np.asfortranarray(tokens), tokens.astype(">i4"), tokens.astype(np.int64)]
     digests = {Split(tokens=t, targets=t, histogram={}).sha256() for t in spellings}
     assert len(digests) == 1
+
+
+# Distributions and answers
+
+
+def drawn(source, n_samples, seed=1):
+    """Length of each training sample, in order."""
+    training, _ = source.splits(n_samples, seed)
+    return [len(word) for word in words_of(training)]
+
+
+def words_of(split):
+    """The samples without their padding (aligned: every token has a target)."""
+    return [tuple(row[t != -100]) for row, t in zip(split.tokens, split.targets, strict=True)]
+
+
+@both_paths
+def test_short_to_long_takes_all_of_a_length_before_any_of_the_next(path):
+    with ordered_by(path):
+        ordered = dataclasses.replace(source(3, (2, 3, 4)), distribution="short-to-long")
+        lengths = drawn(ordered, 60)
+        capacity = ordered.shares().training_capacity(1)
+    assert lengths == sorted(lengths)
+    assert Counter(lengths) == {2: capacity[2], 3: capacity[3], 4: 60 - capacity[2] - capacity[3]}
+    # Validation has the same distribution: with room for all, a fifth of each length.
+    _, validation = ordered.splits(60, 1)
+    assert validation.histogram == {2: 1, 3: 5, 4: 16}
+    few = dataclasses.replace(ordered, max_validation=4)
+    assert few.splits(60, 1)[1].histogram == {2: 1, 3: 3, 4: 0}
+
+
+@both_paths
+def test_short_to_long_is_disjoint_nested_and_exact(path):
+    with ordered_by(path):
+        ordered = dataclasses.replace(source(4, (2, 3)), distribution="short-to-long")
+        everything, validation = ordered.splits(
+            sum(ordered.shares().training_capacity(2).values()), 2
+        )
+        first, _ = ordered.splits(17, 2)
+    whole = words_of(everything)
+    assert words_of(first) == whole[:17]
+    assert len(set(whole)) == len(whole)
+    assert set(whole).isdisjoint(words_of(validation))
+    assert len(whole) + len(words_of(validation)) == 4**2 + 4**3
+    with pytest.raises(ValueError, match="only 65 training samples, not 66"):
+        ordered.splits(66, 2)
+
+
+def test_one_length_is_the_same_under_every_distribution():
+    digests = {
+        tuple(s.sha256() for s in dataclasses.replace(source(3, [5]), distribution=d).splits(50, 1))
+        for d in data.DISTRIBUTIONS
+    }
+    assert len(digests) == 1
+
+
+def test_lengths_that_cannot_be_counted_in_64_bits_are_drawn_short_to_long():
+    ordered = dataclasses.replace(source(100, (30, 31)), distribution="short-to-long")
+    assert set(drawn(ordered, 1_000)) == {30}
+
+
+@pytest.mark.parametrize("n", [1, 3, 6])
+def test_answers_of_a_small_universe_are_counted_exactly(n):
+    task = ModularAddition(m=4)
+    counted = Counter(sum(word) % 4 for word in itertools.product(range(4), repeat=n))
+    assert data.answer_counts(task, n).tolist() == [counted[i] for i in range(4)]
+
+
+def test_chance_is_that_of_the_most_frequent_answer_and_not_one_in_so_many():
+    @dataclass(frozen=True)
+    class Maximum(ModularAddition):
+        def simulate(self, digits, n):
+            return digits, np.maximum.accumulate(digits, axis=1)
+
+    for n in (2, 5):
+        # The largest of n draws from 0 … 3 is 3 unless all are below it.
+        assert data.chance(Maximum(m=4), n) == pytest.approx(1 - (3 / 4) ** n)
+    # Estimated where there are too many: for n = 40 nearly always 3.
+    assert data.chance(Maximum(m=4), 40) == pytest.approx(1, abs=1e-3)
+    assert data.chance(ModularAddition(m=4), 40) == pytest.approx(1 / 4, abs=0.01)
+    assert data.chance(ModularAddition(m=4), 40) == data.chance(ModularAddition(m=4), 40)
+
+
+@pytest.mark.parametrize("parts", [1, 7, 10**6])
+def test_the_parts_that_samples_are_simulated_in_leave_no_trace(parts, monkeypatch):
+    whole = [s.sha256() for s in source(3, (3, 4, 5), "cot").splits(100, 1)]
+    monkeypatch.setattr(data, "PART", parts)
+    assert [s.sha256() for s in source(3, (3, 4, 5), "cot").splits(100, 1)] == whole

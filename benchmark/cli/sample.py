@@ -1,5 +1,6 @@
 """`kbench sample`: what a task looks like."""
 
+import math
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -42,8 +43,9 @@ def sample(
     n = lengths[-1]
     there_are, answers = universe(made, n), answer_counts(made, n)
     out.print(f"{task} {parameters}".rstrip() + f", length {n}", style="bold", highlight=False)
+    size = f"{there_are:,}" if there_are < 10**15 else f"about 10^{math.log10(there_are):.0f}"
     out.print(
-        f"{there_are:,} samples in all; {(answers > 0).sum()} different answers, "
+        f"{size} samples in all; {(answers > 0).sum()} different answers, "
         f"the best constant one is right in {chance(made, n):.3g} of all",
         highlight=False,
     )
