@@ -179,7 +179,9 @@ def _own_entry(what: str, name: str, cls: type, version: str, registered: list[E
     by_decorator = {entry.cls: entry.presets for entry in registered}
     presets: Any = by_decorator.get(cls, getattr(cls, "presets", None))
     if presets is not None and not (
-        isinstance(presets, Mapping) and all(isinstance(p, Mapping) for p in presets.values())
+        isinstance(presets, Mapping)
+        and all(isinstance(p, Mapping) for p in presets.values())
+        and all(_is_data(value) for p in presets.values() for value in p.values())
     ):
         raise KbenchError(f"{what}: presets must hold keyword arguments by protocol family")
     return Entry(name=name, cls=cls, version=version, presets=presets)
@@ -189,6 +191,13 @@ def _is_plain(value: Any) -> bool:
     """Can this be part of a trial's key?"""
     is_number = isinstance(value, int | float) and math.isfinite(value)
     return is_number or value is None or isinstance(value, str)
+
+
+def _is_data(value: Any) -> bool:
+    """Plain, or made of what is plain."""
+    if isinstance(value, list | tuple):
+        return all(map(_is_data, value))
+    return _is_plain(value)
 
 
 def _sources(cls: type) -> list[bytes]:

@@ -56,11 +56,10 @@ def _kappa_table(runs: Sequence[CellRun], title: str) -> Table:
         "κ per seed (95 %)",
         "verdict",
     )
-    for name, run in zip(_row_names(runs), runs, strict=True):
+    for names, run in zip(_row_names(runs), runs, strict=True):
         best, per_seed = sharing(run)
         table.add_row(
-            name,
-            task_name(run.cell),
+            *names,
             run.cell.supervision,
             str(len(run.cell.seeds)),
             interval_text(best),
@@ -75,10 +74,10 @@ def _n_star_table(runs: Sequence[CellRun]) -> Table:
         "N*, best of grid: samples needed, as the bracket (largest N to fail, smallest to pass]",
         "model", "task", "supervision", *(f"n = {n}" for n in runs[0].cell.lengths), "joint",
     )  # fmt: skip
-    for name, run in zip(_row_names(runs), runs, strict=True):
+    for names, run in zip(_row_names(runs), runs, strict=True):
         brackets = [best_of_grid(run.brackets(n)) for n in (*run.cell.alone, run.cell.joint)]
         cell = run.cell
-        table.add_row(name, task_name(cell), cell.supervision, *map(bracket_text, brackets))
+        table.add_row(*names, cell.supervision, *map(bracket_text, brackets))
     return table
 
 
@@ -87,11 +86,10 @@ def _distribution_table(runs: Sequence[CellRun], title: str) -> Table:
         title, "model", "task", "supervision", "distribution", "seeds",
         "N* best of grid", "N* per seed (95 %)",
     )  # fmt: skip
-    for name, run in zip(_row_names(runs), runs, strict=True):
+    for names, run in zip(_row_names(runs), runs, strict=True):
         cell, brackets = run.cell, run.brackets(run.cell.joint)
         table.add_row(
-            name,
-            task_name(cell),
+            *names,
             cell.supervision,
             cell.distribution,
             str(len(cell.seeds)),
@@ -107,7 +105,7 @@ def _extrapolation_table(runs: Sequence[CellRun]) -> Table:
         "Accuracy beyond, (accuracy − chance) / (1 − chance): mean over seeds [least, most]",
         "model", "task", "supervision", "trained with", *(f"n = {n}" for n in lengths),
     )  # fmt: skip
-    for name, run in zip(_row_names(runs), runs, strict=True):
+    for names, run in zip(_row_names(runs), runs, strict=True):
         cell, rows = run.cell, extrapolation(run)
         for of in dict.fromkeys(row["model_of"] for row in rows):
             chosen = [row for row in rows if row["model_of"] == of]
@@ -116,8 +114,7 @@ def _extrapolation_table(runs: Sequence[CellRun]) -> Table:
             failed = sum(row["outcome"] != "passed" for row in chosen)
             note = f", {failed} of {len(chosen)} fail" if failed else ""
             table.add_row(
-                name,
-                task_name(cell),
+                *names,
                 " ".join(filter(None, (cell.supervision, cell.distribution))),
                 f"N = {span} ({of}{note})",
                 *(_accuracy_text(chosen, str(n)) for n in lengths),
@@ -147,18 +144,29 @@ def model_name(cell: Cell) -> str:
     return cell.model if cell.backend == "torch" else f"{cell.model} ({cell.backend})"
 
 
-def _row_names(runs: Sequence[CellRun]) -> list[str]:
-    """Model names; where rows would look the same, with what else tells them apart."""
+def _row_names(runs: Sequence[CellRun]) -> list[tuple[str, str]]:
+    """Model and task; where rows would look the same, with what else tells them apart."""
 
     def short(cell: Cell) -> tuple[str, ...]:
         return model_name(cell), task_name(cell), cell.supervision, cell.distribution or ""
 
-    def full(cell: Cell) -> str:
-        version = f"version {str(cell.model_version).rpartition(':')[2][:8]}"
-        return " ".join([model_name(cell), parameters_text(cell.size), version])
+    def full(cell: Cell) -> tuple[str, str]:
+        size = parameters_text(cell.size)
+        return (
+            f"{model_name(cell)} {size} {_version(cell.model_version)}",
+            f"{task_name(cell)} {_version(cell.task_version)}",
+        )
 
     seen = collections.Counter(short(run.cell) for run in runs)
-    return [full(run.cell) if seen[short(run.cell)] > 1 else model_name(run.cell) for run in runs]
+    names = [(model_name(run.cell), task_name(run.cell)) for run in runs]
+    return [
+        full(run.cell) if seen[short(run.cell)] > 1 else name
+        for name, run in zip(names, runs, strict=True)
+    ]
+
+
+def _version(version: int | str) -> str:
+    return f"version {str(version).rpartition(':')[2][:8]}"
 
 
 def task_name(cell: Cell) -> str:

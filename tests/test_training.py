@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import kbench.training
 from kbench.data import Split
+from kbench.errors import KbenchError
 from kbench.protocol import Futility, Training
 from kbench.registry import models
 from kbench.supervision import IGNORE
@@ -431,3 +432,26 @@ def test_seconds_per_step_is_the_fastest_of_a_few(monkeypatch):
     clock = iter([0.0, 5.0, 10.0, 12.0, 20.0, 23.0])
     monkeypatch.setattr(kbench.training, "time", SimpleNamespace(perf_counter=clock.__next__))
     assert seconds_per_step(TRIAL, steps=3) == 2.0
+
+
+def test_a_tested_trial_ends_as_the_plain_one_and_tells_its_accuracy():
+    (plain,) = train([a_trial()])
+    (tested,) = train([a_trial(tested=(8, 12))])
+    assert plain.accuracy == {}
+    assert set(tested.accuracy) == {"8", "12"}
+    assert all(0 <= a["accuracy"] <= 1 for a in tested.accuracy.values())
+    assert tested.accuracy["8"]["chance"] == pytest.approx(1 / 3, abs=1e-3)  # 3^8 is enumerated
+    assert dataclasses.replace(tested, accuracy={}).digest("") == plain.digest("")
+
+
+def test_the_accuracy_is_that_of_the_trained_model_and_not_of_a_fresh_one():
+    solved = a_trial(lengths=(3, 4), steps=600, n_samples=80, tested=(6,), learning_rate=1e-2)
+    (result,) = train([solved])
+    assert result.outcome == "passed"
+    assert result.accuracy["6"]["accuracy"] > 0.6
+
+
+@pytest.mark.parametrize("what", ["model", "task"])
+def test_a_source_that_has_changed_since_the_run_began_is_not_trained(what):
+    with pytest.raises(KbenchError, match="the source of (lstm|modadd) has changed"):
+        train([a_trial(**{f"{what}_version": "sha256:0"})])
