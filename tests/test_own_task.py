@@ -79,7 +79,7 @@ def test_an_installed_package_offers_a_task(counter, tmp_path, tiny_yaml):
     assert result["task"] == "counter"
     listed = kbench("list", "tasks", cwd=tmp_path, **path).stdout
     assert re.search(r"counter +│ games.* top=3 .* 2 to 6 .* A counter that stops", listed)
-    assert re.search("gone .*cannot be used: task gone .*ModuleNotFoundError", listed)
+    assert re.search("gone .*cannot be used: task gone", listed)
     sample = kbench("sample", "--task", "counter", "--length", "3", cwd=tmp_path, **path)
     assert "counter top=3, length 3\n27 samples in all" in sample.stdout
 
@@ -106,7 +106,7 @@ def edited(old, new):
 
 BAD = {
     "counter.py:Cuonter": (TEMPLATE, "did you mean 'Counter'?"),
-    "counter.py:Counter": (edited("return digits +", "return digits // 2 +"), "give the same inputs"),
+    "counter.py:Counter": (edited("return digits", "return digits // 2"), "give the same inputs"),
     "none.py:Counter": (TEMPLATE, "task file none.py: No such file"),
     "counter.py:np": (TEMPLATE, "unknown class defined in counter.py 'np'"),
     "counter.py:A": (
