@@ -70,14 +70,16 @@ def _kappa_table(runs: Sequence[CellRun], title: str) -> Table:
 
 
 def _n_star_table(runs: Sequence[CellRun]) -> Table:
+    several = len({task_name(run.cell) for run in runs}) > 1  # else the table above says it
     table = _table(
         "N*, best of grid: samples needed, as the bracket (largest N to fail, smallest to pass]",
-        "model", "task", "supervision", *(f"n = {n}" for n in runs[0].cell.lengths), "joint",
+        "model", *(["task"] if several else []), "supervision",
+        *(f"n = {n}" for n in runs[0].cell.lengths), "joint",
     )  # fmt: skip
-    for names, run in zip(_row_names(runs), runs, strict=True):
+    for (model, task), run in zip(_row_names(runs), runs, strict=True):
         brackets = [best_of_grid(run.brackets(n)) for n in (*run.cell.alone, run.cell.joint)]
-        cell = run.cell
-        table.add_row(*names, cell.supervision, *map(bracket_text, brackets))
+        names = (model, task) if several else (model,)
+        table.add_row(*names, run.cell.supervision, *map(bracket_text, brackets))
     return table
 
 
