@@ -83,6 +83,9 @@ WorkersOption = Annotated[
     typer.Option("--workers", help="Processes. Default: one for each core."),
 ]
 
+LONGEST = 10_000
+"""A length beyond it is a slip, and would only show as memory that runs out."""
+
 
 def to_cells(
     *,
@@ -289,6 +292,7 @@ def made_task(
     name: str, protocol_name: str, settings: Sequence[str], length: int | None
 ) -> MadeTask:
     """A task, looked over at its longest length, or at the one asked for."""
+    _at_most(LONGEST, length or 1, "--length")
     from kbench import protocol as protocols
     from kbench.contract import made
     from kbench.registry import tasks
@@ -327,8 +331,14 @@ def _beyond(text: str, longest: int) -> tuple[int, ...]:
         n = int(digits) * (longest if part.strip().endswith("x") else 1)
         if n <= longest:
             raise KbenchError(f"--extrapolate: {part} is not beyond the longest length, {longest}")
-        lengths.add(n)
+        lengths.add(_at_most(LONGEST, n, "--extrapolate"))
     return tuple(sorted(lengths))
+
+
+def _at_most(most: int, n: int, option: str) -> int:
+    if n > most:
+        raise KbenchError(f"{option}: lengths go up to {most:,}, got {n:,}")
+    return n
 
 
 def _once(names: Any) -> list[str]:
@@ -342,7 +352,7 @@ def _lengths(text: str) -> range:
         raise KbenchError(
             f"--lengths wants a first and a larger last length, as in 2-7, got {text!r}"
         )
-    return range(int(first), int(last) + 1)
+    return range(int(first), _at_most(LONGEST, int(last), "--lengths") + 1)
 
 
 def _but_defaults(entry: "Entry", params: Mapping[str, Any]) -> dict[str, Any]:
