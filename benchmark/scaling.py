@@ -28,7 +28,7 @@ def slope_bounds(sizes: Sequence[int], brackets: Sequence[Bracket]) -> Interval:
     for weight, bracket in zip(_weights(sizes), brackets, strict=True):
         least = math.log(bracket.floor)
         most = math.inf if bracket.high is None else math.log(bracket.high)
-        if weight:
+        if abs(weight) > 1e-12:  # a middle size has none but for rounding
             low += weight * (least if weight > 0 else most)
             high += weight * (most if weight > 0 else least)
     return Interval(

@@ -116,6 +116,10 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(options, tmp_path):
             ["scale", "--model", "lstm", "--task", "permutation", "--over", "group=S3,Z6"],
             "a slope needs two different sizes, got 6",
         ),
+        (
+            ["scale", "--model", "lstm", "--task", "gridnav", "--over", "walls=0,2"],
+            "a log-log slope needs sizes of at least 1",
+        ),
         (["show", "--plot", "a"], "a plot is a file .svg or .png"),
     ],
 )

@@ -77,6 +77,8 @@ def scale(
         for value in values
     ]  # fmt: skip
     sizes = tuple(_size(value, cells[0]) for value, cells in zip(values, grown, strict=True))
+    if min(sizes) < 1:
+        raise KbenchError(f"--over {over}: a log-log slope needs sizes of at least 1")
     if len(set(sizes)) < 2:
         raise KbenchError(f"--over {over}: a slope needs two different sizes, got {sizes[0]}")
     cells = list(itertools.chain(*grown))
@@ -96,8 +98,9 @@ def scale(
         out.print(scaling_table(rows))
     from kbench.plot import scaling_figure
 
-    scaling_figure(rows, picture)
-    say(f"plot written to {picture}")
+    if any(b.high or b.low for row in rows for of in row.brackets() for b in of):
+        scaling_figure(rows, picture)
+        say(f"plot written to {picture}")
     return epilogue(driver, full)
 
 
