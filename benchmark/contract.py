@@ -10,8 +10,8 @@ from kbench.errors import KbenchError
 from kbench.registry import Entry
 from kbench.tasks import Task
 
-SAMPLES = 4_096
-"""Looked at for each length; small universes are looked at whole."""
+SAMPLES, TOKENS = 4_096, 2**21
+"""Looked at for each length, at most; small universes are looked at whole."""
 
 
 class _Unsound(Exception):
@@ -26,6 +26,9 @@ def made(entry: Entry, params: Mapping[str, Any], lengths: Iterable[int]) -> Tas
             raise _Unsound(f"{entry.cls.__name__} is no subclass of kbench.tasks.Task")
         for n in lengths:
             _look_over(task, n)
+        for token in (0, task.vocab_size - 1):
+            if not isinstance(name := task.token_name(token), str):
+                raise _Unsound(f"token_name({token}) must be a text, got {name!r}")
     except KbenchError:
         raise
     except (Exception, SystemExit) as error:  # whatever a user's task raises
@@ -36,7 +39,7 @@ def made(entry: Entry, params: Mapping[str, Any], lengths: Iterable[int]) -> Tas
 
 def _look_over(task: Task, n: int) -> None:
     _digits_are_counted(task, n)
-    digits = stream(task, n, 0, min(SAMPLES, universe(task, n)))
+    digits = stream(task, n, 0, min(SAMPLES, TOKENS // n, universe(task, n)))
     untouched = digits.copy()
     inputs, states = task.simulate(digits, n)
     if not np.array_equal(digits, untouched):
@@ -56,7 +59,7 @@ def _look_over(task: Task, n: int) -> None:
     if (states[:, -1] == states[0, -1]).all():
         raise _Unsound(f"length {n}: the answer is always {states[0, -1]}")
     # Only of all samples do enough begin alike.
-    for k in range(1, n + 1 if universe(task, n) <= SAMPLES else 1):
+    for k in range(1, n + 1 if len(digits) == universe(task, n) else 1):
         known = inputs[:, : inputs.shape[1] - n + k]
         pairs = np.concatenate([known, states[:, k - 1 : k]], axis=1)
         if len(np.unique(pairs, axis=0)) > len(np.unique(known, axis=0)):

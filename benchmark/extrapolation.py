@@ -1,5 +1,6 @@
 """How a trained model does at lengths that it was not trained on."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,18 @@ def longest_input(source: Source, n: int) -> int:
 
 
 @torch.no_grad()
-def accuracy(model: nn.Module, source: Source, n: int, seed: int, device: str = "cpu") -> float:
-    """Share of right answers among SAMPLES samples of length n, the model saying its own chain."""
+def accuracy(
+    model: nn.Module,
+    source: Source,
+    n: int,
+    seed: int,
+    device: str = "cpu",
+    on_word: Callable[[], None] = lambda: None,
+) -> float:
+    """Share of right answers among SAMPLES samples of length n, the model saying its own chain.
+
+    `on_word` is called before each forward pass, and may raise to give the test up.
+    """
     count = min(SAMPLES, universe(source.task, n))
     digits = stream(source.task, n, seed, count)
     tokens, words = _prompts(source, n, digits)
@@ -38,7 +49,7 @@ def accuracy(model: nn.Module, source: Source, n: int, seed: int, device: str = 
     rows = max(1, CHUNK_TOKENS // longest_input(source, n))
     for start in range(0, count, rows):
         chunk_BT = torch.from_numpy(tokens[start : start + rows]).to(device).long()
-        said = _say(model, chunk_BT, words).cpu().numpy()
+        said = _say(model, chunk_BT, words, on_word).cpu().numpy()
         right += int((said == states[start : start + rows, -1]).sum())
     return right / count
 
@@ -48,14 +59,16 @@ def _prompts(source: Source, n: int, digits: np.ndarray) -> tuple[np.ndarray, in
     return prompt(source.supervision, inputs, n, source.task.vocab_size)
 
 
-def _say(model: Any, tokens_BT: Tensor, words: int) -> Tensor:
+def _say(model: Any, tokens_BT: Tensor, words: int, on_word: Callable[[], None]) -> Tensor:
     """The last of so many words, each the likeliest after what was read and said before."""
+    on_word()
     goes_on = words > 1 and has_extend(model)
     if goes_on:
         logits_BTV, state = model.extend(tokens_BT, None)
     else:
         logits_BTV = model(tokens_BT)
     for _ in range(words - 1):
+        on_word()
         word_B1 = logits_BTV[:, -1:].argmax(-1)
         if goes_on:
             logits_BTV, state = model.extend(word_B1, state)

@@ -41,11 +41,18 @@ class Entry(Generic[T]):
     def preset(self, family: str) -> Mapping[str, Any]:
         """The arguments for a protocol family; raises KbenchError where there are none."""
         if self.presets is None:
-            parameters = inspect.signature(self.cls).parameters.values()
+            parameters = self.parameters().values()
             return {p.name: p.default for p in parameters if _is_plain(p.default)}
         if family not in self.presets:
             raise unknown(f"preset of {self.name}", family, self.presets)
         return self.presets[family]
+
+    def parameters(self) -> Mapping[str, inspect.Parameter]:
+        """Of the constructor; raises KbenchError where it does not say."""
+        try:
+            return inspect.signature(self.cls).parameters
+        except ValueError as error:
+            raise KbenchError(f"{self.name}: the parameters cannot be told: {error}") from None
 
 
 class Registry:
@@ -181,7 +188,8 @@ def _own_entry(what: str, name: str, cls: type, version: str, registered: list[E
     if presets is not None and not (
         isinstance(presets, Mapping)
         and all(isinstance(p, Mapping) for p in presets.values())
-        and all(_is_data(value) for p in presets.values() for value in p.values())
+        and all(isinstance(family, str) for family in presets)
+        and all(is_data(value) for p in presets.values() for value in p.values())
     ):
         raise KbenchError(f"{what}: presets must hold keyword arguments by protocol family")
     return Entry(name=name, cls=cls, version=version, presets=presets)
@@ -193,10 +201,10 @@ def _is_plain(value: Any) -> bool:
     return is_number or value is None or isinstance(value, str)
 
 
-def _is_data(value: Any) -> bool:
-    """Plain, or made of what is plain."""
+def is_data(value: Any) -> bool:
+    """Plain, or made of what is plain: fit to be part of a trial's key."""
     if isinstance(value, list | tuple):
-        return all(map(_is_data, value))
+        return all(map(is_data, value))
     return _is_plain(value)
 
 

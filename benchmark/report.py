@@ -135,7 +135,7 @@ def sharing(run: CellRun) -> tuple[Interval, PerSeed]:
     lengths = [run.brackets(n) for n in run.cell.alone]
     joint = run.brackets(run.cell.joint)
     best = sharing_bounds([best_of_grid(row) for row in lengths], best_of_grid(joint))
-    if not run.complete:
+    if not run.searched:
         return best, PerSeed(estimate=None, low=None, high=None, seeds=len(run.cell.seeds))
     return best, sharing_per_seed(lengths, joint)
 

@@ -299,8 +299,18 @@ class CellRun:
     @property
     def n_done(self) -> int:
         """Searches that have reached their conclusion."""
-        ended = sum(s.search.bracket is not None for s in self.searches.values())
-        return ended + sum(self.untested(s) == 0 for s in self.cell.seeds if self.cell.extrapolate)
+        return self._n_ended + sum(
+            self.untested(s) == 0 for s in self.cell.seeds if self.cell.extrapolate
+        )
+
+    @property
+    def _n_ended(self) -> int:
+        return sum(s.search.bracket is not None for s in self.searches.values())
+
+    @property
+    def searched(self) -> bool:
+        """Is everything known that N* and κ need, whether or not the tests are done?"""
+        return self._n_ended == len(self._keys)
 
     def untested(self, seed: int) -> int:
         """Models of a seed still to be tested, at most."""
@@ -311,7 +321,7 @@ class CellRun:
 
     @property
     def complete(self) -> bool:
-        """Has every search reached its conclusion?"""
+        """Has every search reached its conclusion, and every test been made?"""
         return self.n_done == self.n_searches
 
 

@@ -64,7 +64,7 @@ def _kappa_table(runs: Sequence[CellRun], title: str) -> Table:
             str(len(run.cell.seeds)),
             interval_text(best),
             per_seed_text(per_seed),
-            verdict(best, per_seed) if run.complete else "unfinished",
+            verdict(best, per_seed) if run.searched else "unfinished",
         )
     return table
 
@@ -96,7 +96,7 @@ def _distribution_table(runs: Sequence[CellRun], title: str) -> Table:
             cell.distribution,
             str(len(cell.seeds)),
             bracket_text(best_of_grid(brackets)),
-            per_seed_text(n_star_per_seed(brackets)) if run.complete else "unfinished",
+            per_seed_text(n_star_per_seed(brackets)) if run.searched else "unfinished",
         )
     return table
 
@@ -113,7 +113,7 @@ def _extrapolation_table(runs: Sequence[CellRun]) -> Table:
             chosen = [row for row in rows if row["model_of"] == of]
             sizes = sorted(row["n_samples"] for row in chosen)
             span = f"{sizes[0]}" if sizes[0] == sizes[-1] else f"{sizes[0]} to {sizes[-1]}"
-            failed = sum(row["outcome"] != "passed" for row in chosen)
+            failed = sum(row["outcome"] == "failed" for row in chosen)
             note = f", {failed} of {len(chosen)} fail" if failed else ""
             table.add_row(
                 *names,

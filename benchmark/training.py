@@ -5,6 +5,7 @@ import math
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -157,7 +158,7 @@ class Member:
         end = math.log(self.best_loss) + rule.slack * speed * (training.steps - self.steps)
         return end > math.log(training.eps)
 
-    def accuracy(self, device: str) -> dict[str, dict[str, float]]:
+    def accuracy(self, device: str, on_word: Callable[[], None]) -> dict[str, dict[str, float]]:
         """Of the model as it is now, at each length that the trial is tested at."""
         found = {}
         source, trial = source_of(self.trial), self.trial
@@ -169,7 +170,7 @@ class Member:
             )  # fmt: skip
             model = lengthened(self.model, longer).to(device)
             found[str(n)] = {
-                "accuracy": accuracy(model, source, n, trial.seed, device),
+                "accuracy": accuracy(model, source, n, trial.seed, device, on_word),
                 "chance": chance(source.task, n),
             }
         return found
@@ -187,7 +188,8 @@ def train(
     """Train every trial of a cohort to its first success or its end, in the order given.
 
     A run stops at its first validation loss below eps: the verdict, which depends on the minimum,
-    cannot change any more. `on_validation` may raise to give the whole cohort up.
+    cannot change any more. `on_validation`, which is called during tests too, may raise to give the
+    whole cohort up.
     """
     start = time.perf_counter()
     source = source_of(cohort[0])
@@ -214,7 +216,7 @@ def train(
             data_sha256={"train": m.train.sha256(), "validation": m.validation.sha256()},
             wall_s=round(seconds[i], 3),
             environment=environment(device, m.trial.backend),
-            accuracy=m.accuracy(device),
+            accuracy=m.accuracy(device, partial(on_validation, m)),
         )
         for i, m in enumerate(members)
     ]

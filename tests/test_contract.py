@@ -112,6 +112,16 @@ class Raises(Sum):
         return digits, digits[:, n]
 
 
+class Numbered(Sum):
+    def token_name(self, token):
+        return token
+
+
+class Nameless(Sum):
+    def token_name(self, token):
+        return ["a", "b"][token]
+
+
 class Exits(Sum):
     def radices(self, n):
         raise SystemExit("bye")
@@ -135,6 +145,8 @@ BROKEN = {
     Overwrites: "length 1: simulate changes the digits that it is given",
     Random: "length 2: the same digits give another sample the second time",
     Raises: "IndexError: ",
+    Numbered: r"token_name\(0\) must be a text, got 0",
+    Nameless: "IndexError: list index out of range",
     Exits: "SystemExit: bye",
 }
 

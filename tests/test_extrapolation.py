@@ -109,9 +109,11 @@ def test_words_said_step_by_step_are_those_of_whole_passes(name, monkeypatch):
     model = build(models[name], M + 1, 30, models[name].preset("quick"), seed=3)
     tokens = torch.randint(M + 1, (50, 7), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        step_by_step = [extrapolation._say(model, tokens, words) for words in range(1, 8)]
+        step_by_step = [
+            extrapolation._say(model, tokens, words, lambda: None) for words in range(1, 8)
+        ]
         monkeypatch.setattr(extrapolation, "has_extend", lambda model: False)
-        whole = [extrapolation._say(model, tokens, words) for words in range(1, 8)]
+        whole = [extrapolation._say(model, tokens, words, lambda: None) for words in range(1, 8)]
     assert len(set(torch.cat(whole).tolist())) > 1
     assert all(map(torch.equal, step_by_step, whole))
 
@@ -152,3 +154,20 @@ def test_only_learned_positions_grow_with_the_length():
         one, two = (build(models[name], 7, T, size).state_dict() for T in (10, 25))
         grown += [f"{name} {key}" for key in one if one[key].shape != two[key].shape]
     assert grown == ["transformer positions.weight"]
+
+
+@pytest.mark.parametrize("supervision", ["cot", "aligned"])
+def test_a_test_can_be_given_up_before_any_of_its_words(supervision):
+    class GivenUp(Exception):
+        pass
+
+    words = iter(range(3))
+
+    def on_word():
+        if next(words, None) is None:
+            raise GivenUp
+
+    model = adder(supervision)
+    with pytest.raises(GivenUp):
+        accuracy(model, source(ModularAddition(m=M), supervision), 3_000, 1, on_word=on_word)
+    assert len(model.read) == 3

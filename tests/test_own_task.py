@@ -94,6 +94,15 @@ def test_a_class_that_is_no_dataclass_and_has_no_presets_will_do(counter, tmp_pa
     settings = ["--set", "top=4", "--set", "steep=true"]
     (other,) = run(*aligned, *settings, cwd=tmp_path, protocol=tiny_yaml)
     assert other["task_params"] == {"top": 4, "steep": True}
+    for setting, said in {
+        "steep=ture": "steep must be of type bool, got 'ture'",
+        "steep=.nan": "steep must be of type bool, got '.nan'",
+        "top=2020-01-01": "top must be a number, a text or a list of these, got '2020-01-01'",
+        "top=.inf": "top must be a number, a text or a list of these, got '.inf'",
+    }.items():
+        done = kbench("run", *MODEL, *aligned, "--set", setting, cwd=tmp_path)
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+        assert said in done.stderr
     done = kbench("run", "--model", "rnn", *aligned, cwd=tmp_path)
     assert done.returncode == 2
     assert "`lengths` in its preset must be a first and a larger last length" in done.stderr

@@ -383,3 +383,14 @@ def test_a_stored_result_is_shown_without_its_task(wide, tmp_path, monkeypatch):
         replay(cell_run, store)
     assert cell_run.complete
     assert stable(document([Progress(run=cell_run)])) == stable(whole)
+
+
+def test_a_sharing_factor_does_not_wait_for_the_tests(wide, tmp_path):
+    cell = changed(wide, extrapolate=(14,))
+    with Store(tmp_path) as store:
+        whole = document(run(wide, store, FakeExecutor(rule)).progress)["results"][0]
+        cell_run = CellRun(cell)
+        replay(cell_run, store)
+    part = document([Progress(run=cell_run)])["results"][0]
+    assert (cell_run.searched, cell_run.complete) == (True, False)
+    assert (part["complete"], part["kappa"]) == (False, whole["kappa"])

@@ -83,7 +83,7 @@ def _models(protocol: str, task: str) -> "Table":
 def _tasks(protocol: str) -> "Table":
     from rich.table import Table
 
-    from kbench.cli.options import made_task
+    from kbench.cli.tasks import made_task
     from kbench.registry import tasks
 
     table = Table("name", "version", f"as in protocol {protocol}", "lengths", "what it is")

@@ -1,22 +1,19 @@
 """The options that several commands share, and from them the cells to measure."""
 
-import contextlib
 import dataclasses
-import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kbench.cli.tasks import beyond, but_defaults, lengths_of, settings_of, task_preset
 from kbench.errors import KbenchError, unknown
 
 if TYPE_CHECKING:
     from kbench.conformance import Subject
-    from kbench.protocol import Protocol
     from kbench.registry import Entry
     from kbench.study import Cell
-    from kbench.tasks import Task
 
 ModelOption = Annotated[
     list[str], typer.Option("--model", help="Model, or path/to/file.py:Class; repeatable.")
@@ -44,7 +41,7 @@ DistributionOption = Annotated[
     typer.Option(
         "--distribution",
         help="fixed, uniform or short-to-long: N* over all lengths together under this "
-        "distribution, without κ; repeatable.",
+        "distribution, in training and validation alike, without κ; repeatable.",
     ),
 ]
 ExtrapolateOption = Annotated[
@@ -82,9 +79,6 @@ WorkersOption = Annotated[
     int | None,
     typer.Option("--workers", help="Processes. Default: one for each core."),
 ]
-
-LONGEST = 10_000
-"""A length beyond it is a slip, and would only show as memory that runs out."""
 
 
 def to_cells(
@@ -125,16 +119,16 @@ def to_cells(
         raise unknown("--match", match, ["params"])
     if reference and not match:
         raise KbenchError("--reference is the model for --match params, which is not given")
-    span = _lengths(lengths) if lengths else None
+    span = lengths_of(lengths) if lengths else None
     task_entries = [tasks[name] for name in _once(task_names)]
-    changes = _settings(settings or (), task_entries)
-    params, spans, beyond = {}, {}, {}
+    changes = settings_of(settings or (), task_entries)
+    params, spans, tested = {}, {}, {}
     for task in task_entries:
-        preset, own_span = _task_preset(task, protocol, span)
+        preset, own_span = task_preset(task, protocol, span)
         spans[task.name] = tuple(own_span)
-        beyond[task.name] = _beyond(extrapolate, own_span[-1]) if extrapolate else ()
-        params[task.name] = _but_defaults(task, preset | changes[task.name])
-        made(task, params[task.name], spans[task.name] + beyond[task.name])
+        tested[task.name] = beyond(extrapolate, own_span[-1]) if extrapolate else ()
+        params[task.name] = but_defaults(task, preset | changes[task.name])
+        made(task, params[task.name], spans[task.name] + tested[task.name])
     model_entries = [models[name] for name in _once(model_names)]
     backends = _backends(model_entries, backend, device)
 
@@ -153,7 +147,7 @@ def to_cells(
             lengths=spans[task.name],
             seeds=protocol.seeds.values(seeds),
             distribution=distribution,
-            extrapolate=beyond[task.name],
+            extrapolate=tested[task.name],
         )
         for task in task_entries
         for model in model_entries
@@ -178,7 +172,7 @@ def subjects(model_names: Sequence[str], protocol_name: str, task_name: str) -> 
     from kbench.registry import models, tasks
 
     protocol, task = protocols.load(protocol_name), tasks[task_name]
-    params, lengths = _task_preset(task, protocol)
+    params, lengths = task_preset(task, protocol)
     source = Source(
         task=made(task, params, lengths),
         supervision="cot",
@@ -263,55 +257,6 @@ def _subject(cell: "Cell", entry: "Entry", size: Mapping[str, Any]) -> "Subject"
     return Subject(entry=entry, size=size, vocab_size=source.vocab_size(), max_len=source.width())
 
 
-def _task_preset(
-    task: "Entry", protocol: "Protocol", span: range | None = None
-) -> tuple[dict[str, Any], range]:
-    """A task's parameters, and its lengths: those asked for, or the preset's first to last."""
-    preset = dict(task.preset(protocol.presets))
-    lengths = preset.pop("lengths", None)
-    if span:
-        return preset, span
-    match lengths:
-        case (int(first), int(last)) if 1 <= first < last:
-            return preset, range(first, last + 1)
-    raise KbenchError(
-        f"task {task.name}: `lengths` in its preset must be a first and a larger last length, "
-        f"as in (2, 6), got {lengths!r}; --lengths would do as well"
-    )
-
-
-class MadeTask(NamedTuple):
-    """A task as its preset and settings make it."""
-
-    task: "Task"
-    parameters: str
-    lengths: range
-
-
-def made_task(
-    name: str, protocol_name: str, settings: Sequence[str], length: int | None
-) -> MadeTask:
-    """A task, looked over at its longest length, or at the one asked for."""
-    _at_most(LONGEST, length or 1, "--length")
-    from kbench import protocol as protocols
-    from kbench.contract import made
-    from kbench.registry import tasks
-    from kbench.tables import parameters_text
-
-    protocol, entry = protocols.load(protocol_name), tasks[name]
-    preset, lengths = _task_preset(entry, protocol, range(length, length + 1) if length else None)
-    params = _but_defaults(entry, preset | _settings(settings, [entry])[entry.name])
-    return MadeTask(made(entry, params, lengths[-1:]), parameters_text(params), lengths)
-
-
-def preset_lengths(task_name: str, protocol_name: str) -> range:
-    """The lengths of a task's preset."""
-    from kbench import protocol as protocols
-    from kbench.registry import tasks
-
-    return _task_preset(tasks[task_name], protocols.load(protocol_name))[1]
-
-
 def plot_path(path: Path) -> Path:
     """Where a plot can be written to, before anything is measured; raises KbenchError."""
     if path.suffix not in (".svg", ".png"):
@@ -321,79 +266,9 @@ def plot_path(path: Path) -> Path:
     return path
 
 
-def _beyond(text: str, longest: int) -> tuple[int, ...]:
-    """`2x,4x,500` as lengths, the longest in training being `longest`."""
-    lengths = set()
-    for part in text.split(","):
-        digits = part.strip().removesuffix("x")
-        if not digits.isdecimal():
-            raise KbenchError(f"--extrapolate wants lengths, as in 2x,4x,500, got {part!r}")
-        n = int(digits) * (longest if part.strip().endswith("x") else 1)
-        if n <= longest:
-            raise KbenchError(f"--extrapolate: {part} is not beyond the longest length, {longest}")
-        lengths.add(_at_most(LONGEST, n, "--extrapolate"))
-    return tuple(sorted(lengths))
-
-
-def _at_most(most: int, n: int, option: str) -> int:
-    if n > most:
-        raise KbenchError(f"{option}: lengths go up to {most:,}, got {n:,}")
-    return n
-
-
 def _once(names: Any) -> list[str]:
     """Each name once, in the order given."""
     return list(dict.fromkeys(names))
-
-
-def _lengths(text: str) -> range:
-    first, dash, last = text.partition("-")
-    if not (dash and first.isdecimal() and last.isdecimal() and 1 <= int(first) < int(last)):
-        raise KbenchError(
-            f"--lengths wants a first and a larger last length, as in 2-7, got {text!r}"
-        )
-    return range(int(first), _at_most(LONGEST, int(last), "--lengths") + 1)
-
-
-def _but_defaults(entry: "Entry", params: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what the constructor would fill in itself, so that one task has one name and key."""
-    defaults = {p.name: p.default for p in inspect.signature(entry.cls).parameters.values()}
-    return {k: v for k, v in params.items() if k not in defaults or v != defaults[k]}
-
-
-def _settings(settings: Sequence[str], entries: "Sequence[Entry]") -> dict[str, dict[str, Any]]:
-    """The parameters set for each task; one that no task has is an error."""
-    changes: dict[str, dict[str, Any]] = {entry.name: {} for entry in entries}
-    parameters = {entry.name: inspect.signature(entry.cls).parameters for entry in entries}
-    for setting in settings:
-        name, equals, text = setting.partition("=")
-        if not equals:
-            raise KbenchError(f"--set wants NAME=VALUE, as in m=5, got {setting!r}")
-        having = [task for task in parameters if name in parameters[task]]
-        if not having:
-            known = {name for of in parameters.values() for name in of}
-            raise unknown(f"parameter of {', '.join(parameters)}", name, known)
-        for task in having:
-            changes[task][name] = _value(task, parameters[task][name], text)
-    return changes
-
-
-def _value(task: str, parameter: inspect.Parameter, text: str) -> Any:
-    """The text as what the parameter is annotated with, or else as YAML would read it."""
-    kinds = {kind.__name__: kind for kind in (str, int, float)}
-    kind = kinds.get(getattr(parameter.annotation, "__name__", parameter.annotation))
-    if kind is None:
-        import yaml
-
-        with contextlib.suppress(yaml.YAMLError):
-            return yaml.safe_load(text)
-        return text
-    try:
-        return kind(text)
-    except ValueError:
-        raise KbenchError(
-            f"{task}: {parameter.name} must be of type {kind.__name__}, got {text!r}"
-        ) from None
 
 
 def worker_count(workers: int | None, device: str) -> int:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kbench.cli.console import out
-from kbench.cli.options import ProtocolOption, SetOption, SupervisionOption, made_task
+from kbench.cli.options import ProtocolOption, SetOption, SupervisionOption
+from kbench.cli.tasks import made_task
 from kbench.errors import KbenchError, unknown
 
 if TYPE_CHECKING:

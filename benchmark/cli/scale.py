@@ -1,6 +1,7 @@
 """`kbench scale`: how N* grows with the length or with a parameter of the task."""
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,11 +25,11 @@ from kbench.cli.options import (
     SupervisionOption,
     WorkersOption,
     plot_path,
-    preset_lengths,
     to_cells,
     worker_count,
 )
 from kbench.cli.run import epilogue, measure
+from kbench.cli.tasks import preset_lengths
 from kbench.errors import KbenchError
 
 if TYPE_CHECKING:
@@ -65,7 +66,9 @@ def scale(
     stdout = claim_stdout() if as_json else None
     picture = plot_path(plot or Path("scale.svg"))
     name, values = _over(over)
-    first = _first_length(task, protocol, lengths) if name == "L" else 0
+    if any(setting.partition("=")[0] == name for setting in set_ or ()):
+        raise KbenchError(f"--over {over} says what {name} is; --set cannot be given as well")
+    first = _first_length(task, protocol, lengths, values) if name == "L" else 0
     grown = [
         to_cells(
             model_names=model, task_names=[task], supervisions=supervision, seeds=seeds,
@@ -113,10 +116,14 @@ def _over(text: str) -> tuple[str, tuple[str, ...]]:
     return name, values
 
 
-def _first_length(task: str, protocol: str, lengths: str | None) -> int:
+def _first_length(task: str, protocol: str, lengths: str | None, values: Sequence[str]) -> int:
     if lengths:
         raise KbenchError("--over L says what the lengths are; --lengths cannot be given as well")
-    return preset_lengths(task, protocol)[0]
+    first = preset_lengths(task, protocol)[0]
+    for value in values:
+        if not value.isdecimal() or int(value) <= first:
+            raise KbenchError(f"--over L wants lengths above the first, {first}, got {value!r}")
+    return first
 
 
 def _size(value: str, cell: "Cell") -> int:
