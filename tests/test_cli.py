@@ -175,7 +175,7 @@ def test_a_long_sample_is_broken_into_lines_that_a_terminal_holds(tmp_path):
 
 @pytest.mark.slow
 def test_scale_gives_a_slope_and_a_plot_and_resumes(tmp_path, tiny_yaml):
-    options = [*SCALE, "--set", "m=2", "--lengths", "3-5", "--supervision", "aligned"]
+    options = [*SCALE, "--lengths", "3-5", "--supervision", "aligned"]
     options = [*options, "--protocol", tiny_yaml, "--over", "m=2,3", "--plot", "a.png"]
     done = kbench(*options, "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
