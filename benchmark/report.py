@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kbench.driver import Progress
 from kbench.extrapolation import normalised
 from kbench.scaling import slope_bounds, slope_per_seed
 from kbench.search import Bracket
@@ -16,7 +17,7 @@ from kbench.sharing import (
     sharing_per_seed,
     verdict,
 )
-from kbench.study import CellRun, Lengths, Progress
+from kbench.study import CellRun, Lengths
 from kbench.trial import Trial, TrialResult, digest
 
 SCHEMA_VERSION = 1

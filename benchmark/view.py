@@ -5,8 +5,8 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from kbench.study import Driver
-from kbench.study import Progress as CellProgress
+from kbench.driver import Driver
+from kbench.driver import Progress as CellProgress
 from kbench.tables import headline, model_name, task_name
 from kbench.trial import Trial
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from kbench.driver import Driver
 from kbench.executors.local import InProcess, SpawnPool, local
 from kbench.search import Probe
 from kbench.store import Store
-from kbench.study import Driver
 
 
 def trials(cell, count):

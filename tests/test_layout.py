@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 ORDER = [
     "errors", "registry", "scan", "tasks", "supervision", "data", "contract", "protocol", "trial",
     "models", "modules", "conformance", "extrapolation", "training", "search", "sharing", "scaling",
-    "executors", "store", "study", "plan", "report", "tables", "view", "plot", "cli",
+    "executors", "store", "study", "driver", "plan", "report", "tables", "view", "plot", "cli",
 ]  # fmt: skip
 SOURCES = [p for folder in ("benchmark", "models", "tasks") for p in (ROOT / folder).rglob("*.py")]
 PURE = {"search": {"math", "collections", "dataclasses", "functools", "typing"},

@@ -5,11 +5,11 @@ import re
 import pytest
 from conftest import FakeExecutor, changed
 
+from kbench.driver import Driver
 from kbench.errors import KbenchError
 from kbench.plot import scaling_figure, sharing_figure
 from kbench.report import Scaling
 from kbench.store import Store
-from kbench.study import Driver
 
 
 def finished(cells, directory, rule):

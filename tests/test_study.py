@@ -7,10 +7,11 @@ import pytest
 from conftest import FakeExecutor, changed, fill, made_up
 
 from kbench import protocol as protocols
+from kbench.driver import Driver, Progress, replay
 from kbench.report import document
 from kbench.search import Bracket, Probe
 from kbench.store import Store, StoreFullError
-from kbench.study import Cell, CellRun, Driver, Progress, replay
+from kbench.study import Cell, CellRun
 
 THRESHOLDS = {2: 5, 3: 20, 4: 33, 5: 50, 6: 80, 7: 120}
 

@@ -31,7 +31,8 @@ from kbench.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from kbench.study import Cell, Driver
+    from kbench.driver import Driver
+    from kbench.study import Cell
 
 
 def run(
@@ -74,9 +75,9 @@ def measure(
     cells: "Sequence[Cell]", store: Path, workers: int, device: str, as_json: bool
 ) -> "tuple[Driver, Exception | None]":
     """Bring the cells to their end, or to Ctrl-C or a full disk, which is then the second value."""
+    from kbench.driver import Driver
     from kbench.executors.local import local
     from kbench.store import Store, StoreFullError
-    from kbench.study import Driver
     from kbench.view import View
 
     with Store(store) as trials, _interruptible() as stopping:
@@ -161,9 +162,10 @@ def plan(
 
 
 def _plans(cells: "Sequence[Cell]", store: Path, device: str) -> list:
+    from kbench.driver import replay
     from kbench.plan import plan
     from kbench.store import Store
-    from kbench.study import CellRun, replay
+    from kbench.study import CellRun
 
     runs = [CellRun(cell) for cell in cells]
     if (store / "trials.sqlite3").exists():

@@ -27,9 +27,10 @@ def show(
 
     --plot draws κ against the accuracy at twice the training length.
     """
+    from kbench.driver import Progress, replay
     from kbench.report import document
     from kbench.store import Store
-    from kbench.study import Cell, CellRun, Progress, replay
+    from kbench.study import Cell, CellRun
     from kbench.tables import tables
 
     picture = plot_path(plot) if plot else None
