@@ -4,19 +4,20 @@ A cell is replayed from the store on every run, so resuming, showing a result ag
 for the first time are the same code.
 """
 
+import itertools
 import time
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from kbench.executors import Executor
+from kbench.executors import Executor, Finished
 from kbench.store import Store, StoreFullError
 from kbench.study import Cell, CellRun
 from kbench.trial import Trial, TrialResult
 
 
-def replay(run: CellRun, store: Store, skip: Container[str] = ()) -> int:
-    """Tell the cell what the store has of it, all but `skip`; the number of trials told."""
-    told = 0
+def replay(run: CellRun, store: Store, skip: Container[str] = ()) -> list[Trial]:
+    """Tell the cell what the store has of it, all but `skip`; the trials told."""
+    told: list[Trial] = []
     while found := [
         (trial, result)
         for trial in run.wanted()
@@ -24,7 +25,7 @@ def replay(run: CellRun, store: Store, skip: Container[str] = ()) -> int:
     ]:
         for trial, result in found:
             run.tell(trial, result)
-            told += 1
+            told.append(trial)
     return told
 
 
@@ -40,7 +41,12 @@ class Progress:
 
 
 class Driver:
-    """Runs cells to their end: feeds the executor, and alone writes the store."""
+    """Runs cells to their end: feeds the executor, and alone writes the store.
+
+    Workers that would otherwise be idle run ahead: trials that a search may want next. These go
+    into the store, and the cell hears of them when it comes to want them, so that what it concludes
+    does not depend on how many ran at once.
+    """
 
     def __init__(
         self,
@@ -52,7 +58,8 @@ class Driver:
         self.progress = [Progress(run=CellRun(cell)) for cell in cells]
         self._store, self._executor, self._stopping = store, executor, stopping
         self._started = time.perf_counter()
-        self._owners: dict[str, Progress] = {}
+        self._under_way: dict[str, tuple[Progress, Trial]] = {}
+        self._ran: set[str] = set()
         self._failed_once: set[str] = set()
         for cell in cells:
             store.add_cell(cell.spec())
@@ -66,43 +73,74 @@ class Driver:
         while not self._stopping():
             if not self._store.full:
                 yield from self._fill()
-            if not self._owners:
+                if all(p.run.complete for p in self.progress):
+                    break
+            if not self._under_way:
                 break
             for finished in self._executor.finished():
-                trial, result = finished.trial, finished.result
-                if result is None and trial.key() not in self._failed_once:
-                    self._failed_once.add(trial.key())
-                    self._executor.submit(trial)
-                    continue
-                if result is None:
-                    result = _broken(f"failed twice: {finished.error}")
-                self._store.put(trial, result)
-                progress = self._owners.pop(trial.key())
-                progress.trials_run += 1
-                progress.run.tell(trial, result)
-                progress.wall_s = round(time.perf_counter() - self._started, 1)
-                yield progress
+                if progress := self._take(finished):
+                    yield progress
         if self._store.full:
             raise StoreFullError(self._store.full)
 
     def under_way(self, progress: Progress) -> list[Trial]:
         """The cell's trials that are running now."""
-        keys = {key for key, owner in self._owners.items() if owner is progress}
-        return [trial for trial in progress.run.wanted() if trial.key() in keys]
+        return [trial for owner, trial in self._under_way.values() if owner is progress]
+
+    def _take(self, finished: Finished) -> Progress | None:
+        """Store a result, and tell the cell if it wants to know; None where nothing is new."""
+        trial, result, key = finished.trial, finished.result, finished.trial.key()
+        progress, _ = self._under_way.pop(key)
+        wanted = any(trial == other for other in progress.run.wanted())
+        if result is None and (key not in self._failed_once or not wanted):
+            self._failed_once.add(key)  # a trial still wanted is soon tried again
+            return None
+        result = result or _broken(f"failed twice: {finished.error}")
+        self._store.put(trial, result)
+        self._ran.add(key)
+        progress.trials_run += 1
+        if wanted:
+            progress.run.tell(trial, result)
+        self._stamp(progress)
+        return progress
+
+    def _stamp(self, progress: Progress) -> None:
+        progress.wall_s = round(time.perf_counter() - self._started, 1)
 
     def _fill(self) -> Iterator[Progress]:
         """Take what the store has, then keep every worker busy, the first unfinished cell first."""
         for progress in self.progress:
-            if reused := replay(progress.run, self._store, skip=self._owners):
-                progress.trials_reused += reused
-                progress.wall_s = round(time.perf_counter() - self._started, 1)
+            if told := replay(progress.run, self._store, skip=self._under_way):
+                progress.trials_reused += sum(trial.key() not in self._ran for trial in told)
+                self._stamp(progress)
                 yield progress
-            for trial in progress.run.wanted():
-                if len(self._owners) >= self._executor.capacity:
-                    return
-                if trial.key() not in self._owners:
-                    self._owners[trial.key()] = progress
-                    self._executor.submit(trial)
+            self._start(progress, progress.run.wanted())
+            if not self._executor.idle:
+                return
+        for progress in self.progress:
+            self._start(progress, self._ahead(progress))
+
+    def _start(self, progress: Progress, trials: Iterable[Trial]) -> None:
+        """Begin with those trials for which there is room, each in the company that it can have."""
+        for trial in trials:
+            if not self._executor.idle:
+                return
+            if trial.key() in self._under_way:
+                continue
+            cohort = [trial]
+            if self._executor.cohort > 1:
+                others = (t for t in self._ahead(progress) if t != trial and t.stacks_with(trial))
+                cohort += itertools.islice(others, self._executor.cohort - 1)
+            self._under_way |= {t.key(): (progress, t) for t in cohort}
+            self._executor.submit(cohort)
+
+    def _ahead(self, progress: Progress) -> Iterator[Trial]:
+        """What the cell wants or may come to want, and has not been run or begun."""
+        for trial in progress.run.wanted(self._executor.capacity * self._executor.cohort):
+            key = trial.key()
+            new = key not in self._under_way and key not in self._failed_once
+            if new and key not in self._ran and self._store.get(key) is None:
+                yield trial
 
 
 def _broken(reason: str) -> TrialResult:

@@ -6,9 +6,11 @@ its conclusion depends on what the outcomes are and never on the order in which 
 """
 
 import math
-from collections.abc import Collection, Generator, Sequence
+from collections import deque
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Protocol
 
 from kbench.protocol import BracketRule, PaperRule
@@ -173,12 +175,32 @@ class Search:
         ]
 
     def ask(self, k: int = 1) -> list[Probe]:
-        """Up to k runs, of the size that the path waits for; none when the search has ended."""
-        size, _ = self._replay()
-        if size is None:
-            return []
-        missing = [r for r in self._learning_rates if r not in self._outcomes.get(size, {})]
-        return [Probe(n_samples=size, learning_rate=rate) for rate in missing[:k]]
+        """Up to k runs: the one that is needed next, then those that may come to be needed.
+
+        None when the search has ended.
+        """
+        probes: list[Probe] = []
+        for size in self._ahead():
+            known = self._outcomes.get(size, {})
+            missing = [rate for rate in self._learning_rates if rate not in known]
+            probes += [Probe(n_samples=size, learning_rate=rate) for rate in missing]
+            if len(probes) >= k:
+                break
+        return probes[:k]
+
+    def _ahead(self) -> Iterator[int]:
+        """The size that the path waits for, then those it would wait for after either verdict."""
+        suppositions: deque[dict[int, bool]] = deque([{}])
+        seen = set()
+        while suppositions:
+            supposed = suppositions.popleft()
+            size, _ = self._replay(supposed)
+            if size is None:
+                continue
+            if size not in seen:
+                yield size
+                seen.add(size)
+            suppositions += [{**supposed, size: True}, {**supposed, size: False}]
 
     @property
     def bracket(self) -> Bracket | None:
@@ -213,12 +235,14 @@ class Search:
             if smallest is not None and s > smallest and self.verdict(s) is False
         )
 
-    def _replay(self) -> tuple[int | None, Bracket | None]:
+    def _replay(
+        self, supposed: Mapping[int, bool] = MappingProxyType({})
+    ) -> tuple[int | None, Bracket | None]:
         """The size that the path waits for, or the bracket that it returns."""
         path = self._path_over(broken=self.broken())
         try:
             size = next(path)
-            while (verdict := self.verdict(size)) is not None:
+            while (verdict := supposed.get(size, self.verdict(size))) is not None:
                 size = path.send(verdict)
         except StopIteration as end:
             return None, end.value

@@ -210,13 +210,21 @@ class CellRun:
                 guess = found.high * growth if found.high else None
                 self.searches[lengths, seed] = SeedSearch(self.cell, lengths, seed, guess)
 
-    def wanted(self) -> list[Trial]:
-        """The next trial of every search that is open, most urgent first; then the tests."""
-        searching = [
-            self.cell.trial(lengths, seed, probe)
+    def wanted(self, k: int = 1) -> list[Trial]:
+        """The next trial of every search that is open, most urgent first; then the tests.
+
+        With k above 1, then as many as k of each search that it may come to want.
+        """
+        asked = {
+            (lengths, seed): self.searches[lengths, seed].search.ask(k)
             for lengths, seed in self._keys
             if (lengths, seed) in self.searches
-            for probe in self.searches[lengths, seed].search.ask()
+        }
+        searching = [
+            self.cell.trial(*key, probes[i])
+            for i in range(k)
+            for key, probes in asked.items()
+            if i < len(probes)
         ]
         testing = {
             trial.key(): trial
@@ -224,7 +232,8 @@ class CellRun:
             for trial in self.tested(seed).values()
             if trial.key() not in self.tests
         }
-        return [*searching, *testing.values()]
+        n_needed = sum(bool(probes) for probes in asked.values())
+        return [*searching[:n_needed], *testing.values(), *searching[n_needed:]]
 
     def tested(self, seed: int) -> dict[str, Trial]:
         """The joint search's model at the smallest N to pass, and at the largest N tried.

@@ -180,12 +180,12 @@ class Member:
         return self.steps % self.interval == 0 or self.steps >= self.trial.training.steps
 
 
-def train(
+def training(
     cohort: Sequence[Trial],
     on_validation: Callable[[Member], None] = lambda member: None,
     device: str = "cpu",
-) -> list[TrialResult]:
-    """Train every trial of a cohort to its first success or its end, in the order given.
+) -> Iterator[tuple[Trial, TrialResult]]:
+    """Train every trial of a cohort to its first success or its end; each as it leaves the cohort.
 
     A run stops at its first validation loss below eps: the verdict, which depends on the minimum,
     cannot change any more. `on_validation`, which is called during tests too, may raise to give the
@@ -193,33 +193,48 @@ def train(
     """
     start = time.perf_counter()
     source = source_of(cohort[0])
-    members = [Member(t, *source.splits(t.n_samples, t.seed), device) for t in cohort]
-    seconds = dict.fromkeys(range(len(members)), 0.0)
-    active = list(enumerate(members))
+    active = [Member(t, *source.splits(t.n_samples, t.seed), device) for t in cohort]
     while active:
-        for _, member in active:
+        for member in active:
             member.step()
-        for i, member in active:
+        for member in active:
             if member.due():
                 member.validate()
                 on_validation(member)
-                seconds[i] = time.perf_counter() - start
-        active = [(i, member) for i, member in active if member.reason is None]
-    return [
-        TrialResult(
-            outcome="passed" if m.reason == "success" else "failed",
-            reason=m.reason or "",
-            steps=m.steps,
-            best_loss=m.best_loss if math.isfinite(m.best_loss) else None,
-            best_step=m.best_step,
-            histogram={str(n): count for n, count in m.train.histogram.items()},
-            data_sha256={"train": m.train.sha256(), "validation": m.validation.sha256()},
-            wall_s=round(seconds[i], 3),
-            environment=environment(device, m.trial.backend),
-            accuracy=m.accuracy(device, partial(on_validation, m)),
-        )
-        for i, m in enumerate(members)
-    ]
+        for member in active:
+            if member.reason is not None:
+                yield (
+                    member.trial,
+                    _result(member, device, time.perf_counter() - start, on_validation),
+                )
+        active = [member for member in active if member.reason is None]
+
+
+def train(
+    cohort: Sequence[Trial],
+    on_validation: Callable[[Member], None] = lambda member: None,
+    device: str = "cpu",
+) -> list[TrialResult]:
+    """The results of training(), in the order of the trials."""
+    results = {trial.key(): result for trial, result in training(cohort, on_validation, device)}
+    return [results[trial.key()] for trial in cohort]
+
+
+def _result(
+    m: Member, device: str, wall_s: float, on_validation: Callable[[Member], None]
+) -> TrialResult:
+    return TrialResult(
+        outcome="passed" if m.reason == "success" else "failed",
+        reason=m.reason or "",
+        steps=m.steps,
+        best_loss=m.best_loss if math.isfinite(m.best_loss) else None,
+        best_step=m.best_step,
+        histogram={str(n): count for n, count in m.train.histogram.items()},
+        data_sha256={"train": m.train.sha256(), "validation": m.validation.sha256()},
+        wall_s=round(wall_s, 3),
+        environment=environment(device, m.trial.backend),
+        accuracy=m.accuracy(device, partial(on_validation, m)),
+    )
 
 
 def seconds_per_step(trial: Trial, device: str = "cpu", steps: int = 4) -> float:

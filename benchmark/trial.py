@@ -55,6 +55,12 @@ class Trial:
         """The content key of the trial store."""
         return digest(self.spec())
 
+    def stacks_with(self, other: "Trial") -> bool:
+        """May both train in one cohort? They differ in samples, learning rate and seed alone."""
+        return self == dataclasses.replace(
+            other, n_samples=self.n_samples, learning_rate=self.learning_rate, seed=self.seed
+        )
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialResult:

@@ -104,22 +104,31 @@ def made_up(outcome: str, **changes) -> TrialResult:
 class FakeExecutor:
     """Answers at once by a rule (trial → outcome), in any order, remembering what it ran."""
 
-    def __init__(self, rule, capacity=2, rng=None):
-        self.capacity, self._rule, self._rng = capacity, rule, rng
+    def __init__(self, rule, capacity=2, rng=None, cohort=1):
+        self.capacity, self.cohort, self._rule, self._rng = capacity, cohort, rule, rng
         self._waiting, self.ran = [], []
 
-    def submit(self, trial):
-        self._waiting.append(trial)
-        assert len(self._waiting) <= self.capacity
+    @property
+    def idle(self):
+        return self.capacity - len(self._waiting)
+
+    def submit(self, cohort):
+        assert 1 <= len(cohort) <= self.cohort
+        assert self.idle
+        self._waiting.append(list(cohort))
 
     def finished(self):
         from kbench.executors import Finished
 
         if self._rng:
             self._rng.shuffle(self._waiting)
-        trial = self._waiting.pop(0)
-        self.ran.append(trial)
-        outcome = self._rule(trial)
-        if outcome == "error":
-            return [Finished(trial=trial, result=None, error="it broke")]
-        return [Finished(trial=trial, result=made_up(outcome))]
+        finished = []
+        for trial in self._waiting.pop(0):
+            self.ran.append(trial)
+            outcome = self._rule(trial)
+            finished.append(
+                Finished(trial=trial, result=None, error="it broke")
+                if outcome == "error"
+                else Finished(trial=trial, result=made_up(outcome))
+            )
+        return finished

@@ -26,7 +26,7 @@ def run_all(executor, todo):
         under_way = 0
         while todo or under_way:
             while todo and under_way < executor.capacity:
-                executor.submit(todo.pop())
+                executor.submit([todo.pop()])
                 under_way += 1
             finished = executor.finished()
             under_way -= len(finished)
@@ -84,7 +84,7 @@ def test_a_killed_worker_is_replaced_and_its_trial_run_again(cell, tmp_path):
 
 @pytest.mark.slow
 def test_a_worker_that_always_dies_ends_as_an_error(cell, tmp_path, monkeypatch):
-    monkeypatch.setattr("kbench.executors.local.run_trial", die)
+    monkeypatch.setattr("kbench.executors.local.run_cohort", die)
     with Store(tmp_path) as store, SpawnPool(2) as pool:
         cell = dataclasses.replace(cell, lengths=(3, 4), seeds=(1,))
         driver = Driver([cell], store, pool)
@@ -97,7 +97,7 @@ def test_a_worker_that_always_dies_ends_as_an_error(cell, tmp_path, monkeypatch)
     assert Counter(lines).most_common(1)[0][1] == 1
 
 
-def die(trial, device):
+def die(cohort, device):
     os._exit(7)
 
 
@@ -147,5 +147,5 @@ def test_leaving_in_process_mid_trial_gives_it_up(cell):
         return len(stop) > 2
 
     executor = InProcess(stopping)
-    executor.submit(trials(cell, 1)[0])
+    executor.submit(trials(cell, 1))
     assert executor.finished() == []

@@ -13,7 +13,7 @@ ORDER = [
     "executors", "store", "study", "driver", "plan", "report", "tables", "view", "plot", "cli",
 ]  # fmt: skip
 SOURCES = [p for folder in ("benchmark", "models", "tasks") for p in (ROOT / folder).rglob("*.py")]
-PURE = {"search": {"math", "collections", "dataclasses", "functools", "typing"},
+PURE = {"search": {"math", "collections", "dataclasses", "functools", "types", "typing"},
         "sharing": {"math", "collections", "dataclasses", "scipy"},
         "scaling": {"math", "collections"}}  # fmt: skip
 

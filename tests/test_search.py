@@ -131,7 +131,7 @@ def test_one_passing_rate_is_enough_and_spares_the_others():
 
 def test_a_size_fails_only_when_every_rate_fails():
     search = search_over(RULES[0], 100)
-    assert [p.learning_rate for p in search.ask(5)] == list(RATES)
+    assert [p.learning_rate for p in search.ask(2)] == list(RATES)
     search.tell(search.ask(1)[0], "failed")
     assert search.bracket is None
     assert search.ask(1) == [Probe(n_samples=100, learning_rate=RATES[1])]
@@ -215,3 +215,18 @@ def test_paths_can_be_walked_by_hand():
     assert end.value.value == Bracket(low=2, high=4)
     path = paper_path(10, 10, 20)
     assert [next(path), path.send(True), path.send(False)] == [10, 1, 5]
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("threshold", [1, 3, 40, 100, 101])
+def test_what_is_asked_ahead_holds_what_is_asked_later(rule, threshold):
+    """Whatever the verdicts, the runs that a search needs next are among those it asks ahead."""
+    search = search_over(rule, 100)
+    ahead = {(p.n_samples, p.learning_rate) for p in search.ask(10_000)}
+    asked = set()
+    while probes := search.ask():
+        (probe,) = probes
+        assert search.ask(3)[0] == probe
+        asked.add((probe.n_samples, probe.learning_rate))
+        search.tell(probe, "passed" if probe.n_samples >= threshold else "failed")
+    assert asked <= ahead

@@ -61,15 +61,23 @@ def test_every_bracket_holds_the_threshold(wide, tmp_path):
             assert bracket.high >= threshold * (1 + 0.2 * seed) or bracket.censored == "right"
 
 
-def test_trials_and_results_do_not_depend_on_how_many_run_at_once(wide, tmp_path):
-    seen = []
+@pytest.mark.parametrize("cohort", [1, 7, 60])
+def test_results_do_not_depend_on_how_many_run_at_once(wide, tmp_path, cohort):
+    """Idle workers run ahead: more trials, and not one of them heard of before its time."""
+    ran, documents = [], []
     for i, capacity in enumerate((1, 2, 5, 40)):
-        executor = FakeExecutor(rule, capacity, random.Random(i))
+        executor = FakeExecutor(rule, capacity, random.Random(i), cohort)
         with Store(tmp_path / str(i)) as store:
             driver = run(wide, store, executor)
-        seen.append((sorted(t.key() for t in executor.ran), stable(document(driver.progress))))
-        assert len(set(seen[-1][0])) == len(executor.ran)
-    assert all(s == seen[0] for s in seen)
+            assert len(store) == driver.progress[0].trials_run == len(executor.ran)
+        ran.append({t.key() for t in executor.ran})
+        assert len(ran[-1]) == len(executor.ran)
+        assert driver.progress[0].trials_reused == 0
+        documents.append(stable(document(driver.progress)))
+    assert all(document == documents[0] for document in documents)
+    if cohort == 1:
+        assert all(ran[0] <= more for more in ran)
+        assert len(ran[0]) < len(ran[3])
 
 
 def test_a_second_run_runs_nothing_and_says_the_same(wide, tmp_path):
@@ -187,7 +195,7 @@ def test_results_that_another_process_stored_meanwhile_are_taken(wide, tmp_path)
     with Store(tmp_path) as store:
         run(wide, store, FakeExecutor(rule))
         fresh = CellRun(wide)
-        assert replay(fresh, store) == len(store)
+        assert len(replay(fresh, store)) == len(store)
         assert fresh.complete
 
 

@@ -51,7 +51,7 @@ def show(
             cells = [cell for cell in cells if not wanted or of(cell) in wanted]
         progress = [Progress(run=CellRun(cell)) for cell in cells]
         for p in progress:
-            p.trials_reused = replay(p.run, trials)
+            p.trials_reused = len(replay(p.run, trials))
     if picture:
         from kbench.plot import sharing_figure
 

@@ -1,5 +1,6 @@
 """Where trials run. Every executor gives the same results; they differ in how many at once."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,13 +17,22 @@ class Finished:
 
 
 class Executor(Protocol):
-    """Runs trials side by side. A context manager: leaving it ends whatever is still running."""
+    """Runs cohorts side by side. A context manager: leaving it ends whatever is still running."""
 
-    capacity: int
-    """Trials that can run at once."""
+    @property
+    def capacity(self) -> int:
+        """Cohorts that can run at once; may change while machines come and go."""
 
-    def submit(self, trial: Trial) -> None:
-        """Start a trial; at most `capacity` may be under way."""
+    @property
+    def idle(self) -> int:
+        """Cohorts that would start at once if they were submitted now."""
+
+    @property
+    def cohort(self) -> int:
+        """Trials that are worth training together, in one cohort."""
+
+    def submit(self, cohort: Sequence[Trial]) -> None:
+        """Start trials of one model, task and set of lengths, where `idle` says there is room."""
 
     def finished(self) -> list[Finished]:
         """Trials that ended since the last call; waits a little where none has."""

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -14,6 +14,9 @@ from kbench.executors import Executor, Finished
 from kbench.trial import Trial, TrialResult
 
 _POLL_S = 0.2
+COHORT = {"cpu": 1, "cuda": 60}
+"""Trials in a cohort. On a CPU a stack of small models is no faster than one after the other; on a
+GPU what a step costs hardly depends on how many models take it."""
 
 
 class Cancelled(Exception):
@@ -33,61 +36,73 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def run_trial(
-    trial: Trial, device: str = "cpu", stopping: Callable[[], bool] = lambda: False
-) -> TrialResult:
-    """Train one trial on one thread."""
-    from kbench.training import Member, train
-
-    def check(member: Member) -> None:
-        if stopping():
-            raise Cancelled
+def run_cohort(cohort: Sequence[Trial], device: str = "cpu") -> list[TrialResult]:
+    """Train a cohort on one thread; the results in the order of the trials."""
+    from kbench.training import train
 
     with one_thread():
-        return train([trial], check, device)[0]
+        return train(cohort, device=device)
 
 
 class InProcess:
-    """One trial at a time, in the calling process."""
+    """One cohort at a time, in the calling process."""
 
     capacity = 1
 
-    def __init__(self, stopping: Callable[[], bool] = lambda: False, device: str = "cpu") -> None:
-        self._stopping, self._device = stopping, device
-        self._waiting: list[Trial] = []
+    def __init__(
+        self,
+        stopping: Callable[[], bool] = lambda: False,
+        device: str = "cpu",
+        cohort: int = 1,
+    ) -> None:
+        self._stopping, self._device, self.cohort = stopping, device, cohort
+        self._training: Iterator[tuple[Trial, TrialResult]] = iter(())
+        self._left: list[Trial] = []
 
-    def submit(self, trial: Trial) -> None:
-        """Queue the trial; it runs in the next call of finished()."""
-        self._waiting.append(trial)
+    @property
+    def idle(self) -> int:
+        """One, while no cohort is under way."""
+        return 0 if self._left else 1
+
+    def submit(self, cohort: Sequence[Trial]) -> None:
+        """Begin with the cohort; it trains during the calls of finished()."""
+        from kbench.training import Member, training
+
+        def check(member: Member) -> None:
+            if self._stopping():
+                raise Cancelled
+
+        self._left = list(cohort)
+        self._training = training(self._left, check, self._device)
 
     def finished(self) -> list[Finished]:
-        """Run what is queued."""
-        done = []
-        while self._waiting and not self._stopping():
-            trial = self._waiting.pop()
-            try:
-                done.append(
-                    Finished(trial=trial, result=run_trial(trial, self._device, self._stopping))
-                )
-            except Cancelled:
-                break
-            except (Exception, SystemExit) as error:  # a user's model may; the driver decides
-                done.append(Finished(trial=trial, result=None, error=_one_line(error)))
-        return done
+        """Train until a member of the cohort leaves it."""
+        if not self._left or self._stopping():
+            return []
+        try:
+            with one_thread():
+                trial, result = next(self._training)
+        except Cancelled:
+            return []
+        except (Exception, SystemExit) as error:  # a user's model may; the driver decides
+            lost, self._left = self._left, []
+            return [Finished(trial=t, result=None, error=_one_line(error)) for t in lost]
+        self._left.remove(trial)
+        return [Finished(trial=trial, result=result)]
 
     def __enter__(self) -> "InProcess":
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._waiting.clear()
+        self._left = []
 
 
 class SpawnPool:
-    """`workers` processes, each on one thread. One that dies takes only its own trial along."""
+    """`workers` processes, each on one thread. One that dies takes only its own cohort along."""
 
-    def __init__(self, workers: int, device: str = "cpu") -> None:
-        self.capacity, self._device = workers, device
-        self._running: dict[concurrent.futures.Future, Trial] = {}
+    def __init__(self, workers: int, device: str = "cpu", cohort: int = 1) -> None:
+        self.capacity, self._device, self.cohort = workers, device, cohort
+        self._running: dict[concurrent.futures.Future, Sequence[Trial]] = {}
         # Ctrl-C reaches the whole process group, and is the driver's alone to answer. Threads and
         # processes inherit the mask, so that a worker is deaf to it from its first moment.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -101,16 +116,21 @@ class SpawnPool:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
-    def submit(self, trial: Trial) -> None:
-        """Hand the trial to an idle worker."""
-        self._running[self._pool.schedule(run_trial, args=(trial, self._device))] = trial
+    @property
+    def idle(self) -> int:
+        """Workers without a cohort."""
+        return self.capacity - len(self._running)
+
+    def submit(self, cohort: Sequence[Trial]) -> None:
+        """Hand the cohort to an idle worker."""
+        self._running[self._pool.schedule(run_cohort, args=(cohort, self._device))] = cohort
 
     def finished(self) -> list[Finished]:
         """Collect what has ended; wait up to a fifth of a second for the first."""
         done, _ = concurrent.futures.wait(
             self._running, timeout=_POLL_S, return_when=concurrent.futures.FIRST_COMPLETED
         )
-        return [_collect(self._running.pop(future), future) for future in done]
+        return [f for future in done for f in _collect(self._running.pop(future), future)]
 
     def __enter__(self) -> "SpawnPool":
         return self
@@ -124,16 +144,20 @@ def local(
     workers: int, stopping: Callable[[], bool] = lambda: False, device: str = "cpu"
 ) -> Executor:
     """In this process for one worker, a pool for more."""
-    return InProcess(stopping, device) if workers == 1 else SpawnPool(workers, device)
+    cohort = COHORT[device]
+    return (
+        InProcess(stopping, device, cohort) if workers == 1 else SpawnPool(workers, device, cohort)
+    )
 
 
-def _collect(trial: Trial, future: concurrent.futures.Future) -> Finished:
+def _collect(cohort: Sequence[Trial], future: concurrent.futures.Future) -> list[Finished]:
     try:
-        return Finished(trial=trial, result=future.result())
+        return [Finished(trial=t, result=r) for t, r in zip(cohort, future.result(), strict=True)]
     except ProcessExpired as error:
-        return Finished(trial=trial, result=None, error=f"its worker died (exit {error.exitcode})")
+        reason = f"its worker died (exit {error.exitcode})"
     except (Exception, SystemExit) as error:  # whatever a user's model raised in the worker
-        return Finished(trial=trial, result=None, error=_one_line(error))
+        reason = _one_line(error)
+    return [Finished(trial=trial, result=None, error=reason) for trial in cohort]
 
 
 def _one_line(error: BaseException) -> str:
