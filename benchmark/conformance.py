@@ -1,8 +1,6 @@
 """Is this module a causal sequence model, as everything else in kbench takes for granted?"""
 
-import copy
 import textwrap
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +8,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call, grad, stack_module_state, vmap
 
 from kbench.errors import KbenchError
 from kbench.modules import build, parameter_count, state_size
 from kbench.registry import Entry
+from kbench.stack import Stack, why_not
 
 BATCH = 16
 
@@ -191,25 +189,17 @@ def state_text(size: tuple[int, int] | None) -> str:
 def _cohort(subject: Subject) -> str:
     """Two members stacked against the same two alone."""
     members = [subject.model(seed) for seed in (1, 2)]
-    tokens = torch.stack([subject.tokens(), subject.tokens().flip(0)])
-    base = copy.deepcopy(members[0])
-
-    def loss(parameters: Any, buffers: Any, tokens_BT: Tensor) -> Tensor:
-        logits = functional_call(base, (parameters, buffers), (tokens_BT,))
-        return F.cross_entropy(logits.flatten(0, 1), tokens_BT.flatten())
-
-    try:
-        with warnings.catch_warnings(action="error"):
-            grads = vmap(grad(loss))(*stack_module_state(members), tokens)
-    except Exception as error:  # every operation has its own way to say that it cannot
-        return f"trains one by one: {_one_line(error)}"
-    for k, member in enumerate(members):
-        F.cross_entropy(member(tokens[k]).flatten(0, 1), tokens[k].flatten()).backward()
-        for name, p in member.named_parameters():
-            if not p.requires_grad:
-                continue
+    tokens_KBT = torch.stack([subject.tokens(), subject.tokens().flip(0)])
+    if reason := why_not(members, tokens_KBT):
+        return f"trains one by one: {reason}"
+    gradients_KP, _ = Stack(members, [0.0, 0.0]).gradients(tokens_KBT, tokens_KBT)
+    for member, tokens, gradient_P in zip(members, tokens_KBT, gradients_KP, strict=True):
+        F.cross_entropy(member(tokens).flatten(0, 1), tokens.flatten()).backward()
+        trained = {name: p for name, p in member.named_parameters() if p.requires_grad}
+        pieces = gradient_P.split([p.numel() for p in trained.values()])
+        for (name, p), found in zip(trained.items(), pieces, strict=True):
             expected = torch.zeros_like(p) if p.grad is None else p.grad
-            off = (grads[name][k] - expected).nan_to_num().abs().max().item()
+            off = (found - expected.flatten()).nan_to_num().abs().max().item()
             if off > 1e-4 * expected.nan_to_num().abs().max().item() + 1e-9:
                 raise Nonconforming(f"stacked, the gradient of {name} is off by {off:.1e}")
     return "stacks"

@@ -14,12 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import kbench
+from kbench.cohort import Cohort
 from kbench.data import Source, Split, chance, generator
 from kbench.errors import KbenchError
 from kbench.extrapolation import accuracy, longest_input
 from kbench.modules import build, lengthened
 from kbench.protocol import Futility
 from kbench.registry import models, tasks
+from kbench.stack import why_not
 from kbench.supervision import IGNORE
 from kbench.trial import Trial, TrialResult
 
@@ -64,6 +66,7 @@ class Member:
             entry, source.vocab_size(), source.width(), trial.size,
             backend=trial.backend, seed=trial.seed,
         ).to(device)  # fmt: skip
+        self.learning_rate = trial.learning_rate
         self.optimizer = torch.optim.Adam(
             self.model.parameters(), lr=trial.learning_rate, fused=True
         )
@@ -78,11 +81,11 @@ class Member:
         self.best_loss, self.best_step = math.inf, 0
         self._best_at: list[tuple[int, float]] = []
         self._not_by_heart = 0
-        self._fit_sum, self._fit_steps = torch.zeros((), device=device), 0
+        self._fit_sum, self._judged_at = torch.zeros((), device=device), 0
         self.last_validation_loss = self.last_training_loss = math.inf
         self.reason: str | None = None
 
-    def _next_batch(self) -> Tensor:
+    def next_batch(self) -> Tensor:
         """Indices of the next batch: epochs in a new order each, an incomplete last batch left."""
         batch = next(self._epoch, None)
         if batch is None:
@@ -93,7 +96,7 @@ class Member:
 
     def step(self) -> None:
         """One optimiser step on the mean cross-entropy over the batch's supervised positions."""
-        batch = self._next_batch()
+        batch = self.next_batch()
         logits_BTV = self.model(self.tokens[batch].long())
         loss = F.cross_entropy(
             logits_BTV.flatten(0, 1), self.targets[batch].flatten().long(), ignore_index=IGNORE
@@ -103,7 +106,6 @@ class Member:
         self.optimizer.step()
         self.steps += 1
         self._fit_sum += loss.detach()
-        self._fit_steps += 1
 
     @torch.no_grad()
     def validation_loss(self) -> float:
@@ -124,9 +126,14 @@ class Member:
 
     def validate(self) -> None:
         """Measure the validation loss and decide whether the run ends here."""
-        self.last_validation_loss = loss = self.validation_loss()
-        self.last_training_loss = fit = self._fit_sum.item() / self._fit_steps
-        self._fit_sum, self._fit_steps = torch.zeros_like(self._fit_sum), 0
+        self.judge(self.validation_loss(), self._fit_sum.item())
+        self._fit_sum = torch.zeros_like(self._fit_sum)
+
+    def judge(self, loss: float, fit_sum: float) -> None:
+        """Decide by the validation loss, and the sum of training losses since the one before."""
+        self.last_validation_loss = loss
+        self.last_training_loss = fit = fit_sum / (self.steps - self._judged_at)
+        self._judged_at = self.steps
         training = self.trial.training
         if loss < self.best_loss:
             self.best_loss, self.best_step = loss, self.steps
@@ -180,48 +187,78 @@ class Member:
         return self.steps % self.interval == 0 or self.steps >= self.trial.training.steps
 
 
+class OneByOne:
+    """Members that take their steps one after the other; `Cohort` stacks them."""
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        self._members = list(members)
+
+    def step(self) -> None:
+        """One optimiser step of every member."""
+        for member in self._members:
+            member.step()
+
+    def validate(self, due: Sequence[Member]) -> None:
+        """Measure the validation loss of these, and let them judge by it."""
+        for member in due:
+            member.validate()
+
+    def leave(self, ended: Sequence[Member]) -> None:
+        """Go on without these."""
+        self._members = [member for member in self._members if member not in ended]
+
+
 def training(
     cohort: Sequence[Trial],
     on_validation: Callable[[Member], None] = lambda member: None,
     device: str = "cpu",
+    stack: bool | None = None,
 ) -> Iterator[tuple[Trial, TrialResult]]:
     """Train every trial of a cohort to its first success or its end; each as it leaves the cohort.
 
-    A run stops at its first validation loss below eps: the verdict, which depends on the minimum,
-    cannot change any more. `on_validation`, which is called during tests too, may raise to give the
-    whole cohort up.
+    Stacked they take a step in the time of one where launching is what it costs, on a GPU; there
+    that is the default, if the model stacks. A run stops at its first validation loss below eps:
+    the verdict, which depends on the minimum, cannot change any more. `on_validation`, which is
+    called during tests too, may raise to give the whole cohort up.
     """
     start = time.perf_counter()
     source = source_of(cohort[0])
     active = [Member(t, *source.splits(t.n_samples, t.seed), device) for t in cohort]
+    if stack is None:
+        stack = device != "cpu" and len(active) > 1 and _stacks(active)
+    engine = Cohort(active) if stack else OneByOne(active)
     while active:
-        for member in active:
-            member.step()
-        for member in active:
-            if member.due():
-                member.validate()
+        engine.step()
+        if due := [member for member in active if member.due()]:
+            engine.validate(due)
+            for member in due:
                 on_validation(member)
-        for member in active:
-            if member.reason is not None:
-                yield (
-                    member.trial,
-                    _result(member, device, time.perf_counter() - start, on_validation),
-                )
-        active = [member for member in active if member.reason is None]
+            ended = [member for member in due if member.reason is not None]
+            engine.leave(ended)
+            active = [member for member in active if member.reason is None]
+            for member in ended:
+                wall_s = time.perf_counter() - start
+                yield member.trial, _result(member, device, bool(stack), wall_s, on_validation)
+
+
+def _stacks(members: Sequence[Member]) -> bool:
+    tokens_KBT = torch.stack([m.tokens[:1] for m in members[:2]]).long()
+    return why_not([m.model for m in members[:2]], tokens_KBT) is None
 
 
 def train(
     cohort: Sequence[Trial],
     on_validation: Callable[[Member], None] = lambda member: None,
     device: str = "cpu",
+    stack: bool | None = None,
 ) -> list[TrialResult]:
     """The results of training(), in the order of the trials."""
-    results = {trial.key(): result for trial, result in training(cohort, on_validation, device)}
+    results = {t.key(): result for t, result in training(cohort, on_validation, device, stack)}
     return [results[trial.key()] for trial in cohort]
 
 
 def _result(
-    m: Member, device: str, wall_s: float, on_validation: Callable[[Member], None]
+    m: Member, device: str, stacked: bool, wall_s: float, on_validation: Callable[[Member], None]
 ) -> TrialResult:
     return TrialResult(
         outcome="passed" if m.reason == "success" else "failed",
@@ -232,7 +269,7 @@ def _result(
         histogram={str(n): count for n, count in m.train.histogram.items()},
         data_sha256={"train": m.train.sha256(), "validation": m.validation.sha256()},
         wall_s=round(wall_s, 3),
-        environment=environment(device, m.trial.backend),
+        environment=environment(device, m.trial.backend) | ({"stacked": True} if stacked else {}),
         accuracy=m.accuracy(device, partial(on_validation, m)),
     )
 
