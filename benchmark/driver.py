@@ -6,6 +6,7 @@ for the first time are the same code.
 
 import itertools
 import time
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -40,6 +41,24 @@ class Progress:
     """From the start of the command to the cell's last trial."""
 
 
+@dataclass(kw_only=True, slots=True)
+class Profile:
+    """Where the time of the workers went, in seconds summed over them, and what the store took."""
+
+    workers: int
+    elapsed: float
+    trials: Counter[str]
+    """By what a trial did: `data`, `training`, `validation`, and `other`."""
+    store: float
+    ahead: float
+    """In trials that no search has asked for."""
+
+    @property
+    def idle(self) -> float:
+        """Starting, hand-over, and nothing to do."""
+        return max(0.0, self.workers * self.elapsed - self.trials.total())
+
+
 class Driver:
     """Runs cells to their end: feeds the executor, and alone writes the store.
 
@@ -59,8 +78,11 @@ class Driver:
         self._store, self._executor, self._stopping = store, executor, stopping
         self._started = time.perf_counter()
         self._under_way: dict[str, tuple[Progress, Trial]] = {}
-        self._ran: set[str] = set()
+        self._ran: dict[str, float] = {}
+        """Seconds of every trial that this command has run."""
         self._failed_once: set[str] = set()
+        self._times: Counter[str] = Counter()
+        self._store_s = 0.0
         for cell in cells:
             store.add_cell(cell.spec())
 
@@ -87,6 +109,17 @@ class Driver:
         """The cell's trials that are running now."""
         return [trial for owner, trial in self._under_way.values() if owner is progress]
 
+    def profile(self) -> Profile:
+        """Where the time of this command went so far."""
+        told = {key for p in self.progress for key in (*p.run.results, *p.run.tests)}
+        return Profile(
+            workers=self._executor.capacity,
+            elapsed=time.perf_counter() - self._started,
+            trials=self._times,
+            store=self._store_s,
+            ahead=sum(seconds for key, seconds in self._ran.items() if key not in told),
+        )
+
     def _take(self, finished: Finished) -> Progress | None:
         """Store a result, and tell the cell if it wants to know; None where nothing is new."""
         trial, result, key = finished.trial, finished.result, finished.trial.key()
@@ -96,8 +129,11 @@ class Driver:
             self._failed_once.add(key)  # a trial still wanted is soon tried again
             return None
         result = result or _broken(f"failed twice: {finished.error}")
+        before = time.perf_counter()
         self._store.put(trial, result)
-        self._ran.add(key)
+        self._store_s += time.perf_counter() - before
+        self._times.update(result.seconds)
+        self._ran[key] = sum(result.seconds.values())
         progress.trials_run += 1
         if wanted:
             progress.run.tell(trial, result)

@@ -4,7 +4,7 @@ import importlib.metadata
 import math
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -84,6 +84,7 @@ class Member:
         self._fit_sum, self._judged_at = torch.zeros((), device=device), 0
         self.last_validation_loss = self.last_training_loss = math.inf
         self.reason: str | None = None
+        self.seconds = dict.fromkeys(("data", "training", "validation", "other"), 0.0)
 
     def next_batch(self) -> Tensor:
         """Indices of the next batch: epochs in a new order each, an incomplete last batch left."""
@@ -221,24 +222,52 @@ def training(
     the verdict, which depends on the minimum, cannot change any more. `on_validation`, which is
     called during tests too, may raise to give the whole cohort up.
     """
-    start = time.perf_counter()
+    start, clock = time.perf_counter(), Clock()
     source = source_of(cohort[0])
-    active = [Member(t, *source.splits(t.n_samples, t.seed), device) for t in cohort]
+    data = [source.splits(t.n_samples, t.seed) for t in cohort]
+    in_data = clock.lap()
+    active = [Member(t, *splits, device) for t, splits in zip(cohort, data, strict=True)]
+    _share(in_data, "data", active)
     if stack is None:
         stack = device != "cpu" and len(active) > 1 and _stacks(active)
     engine = Cohort(active) if stack else OneByOne(active)
+    _share(clock.lap(), "other", active)
     while active:
         engine.step()
-        if due := [member for member in active if member.due()]:
-            engine.validate(due)
-            for member in due:
-                on_validation(member)
-            ended = [member for member in due if member.reason is not None]
-            engine.leave(ended)
-            active = [member for member in active if member.reason is None]
-            for member in ended:
-                wall_s = time.perf_counter() - start
-                yield member.trial, _result(member, device, bool(stack), wall_s, on_validation)
+        _share(clock.lap(), "training", active)
+        if not (due := [member for member in active if member.due()]):
+            continue
+        engine.validate(due)
+        _share(clock.lap(), "validation", due)
+        for member in due:
+            on_validation(member)
+        ended = [member for member in due if member.reason is not None]
+        engine.leave(ended)
+        active = [member for member in active if member.reason is None]
+        for member in ended:
+            accuracy = member.accuracy(device, partial(on_validation, member))
+            _share(clock.lap(), "other", [member])
+            wall_s = time.perf_counter() - start
+            yield member.trial, _result(member, device, bool(stack), wall_s, accuracy)
+            clock.lap()  # what was done in between is no part of the cohort
+
+
+class Clock:
+    """Time in laps."""
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+
+    def lap(self) -> float:
+        """Seconds since the last lap ended."""
+        before, self._last = self._last, time.perf_counter()
+        return self._last - before
+
+
+def _share(seconds: float, name: str, members: Sequence[Member]) -> None:
+    """Time that several spent together, in equal parts."""
+    for member in members:
+        member.seconds[name] += seconds / len(members)
 
 
 def _stacks(members: Sequence[Member]) -> bool:
@@ -258,7 +287,7 @@ def train(
 
 
 def _result(
-    m: Member, device: str, stacked: bool, wall_s: float, on_validation: Callable[[Member], None]
+    m: Member, device: str, stacked: bool, wall_s: float, accuracy: Mapping[str, Any]
 ) -> TrialResult:
     return TrialResult(
         outcome="passed" if m.reason == "success" else "failed",
@@ -270,7 +299,8 @@ def _result(
         data_sha256={"train": m.train.sha256(), "validation": m.validation.sha256()},
         wall_s=round(wall_s, 3),
         environment=environment(device, m.trial.backend) | ({"stacked": True} if stacked else {}),
-        accuracy=m.accuracy(device, partial(on_validation, m)),
+        seconds={name: round(seconds, 4) for name, seconds in m.seconds.items()},
+        accuracy=accuracy,
     )
 
 

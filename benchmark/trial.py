@@ -83,9 +83,11 @@ class TrialResult:
     """Versions, device and threads."""
     accuracy: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
     """By length tested: the share of answers that are right, and what a constant answer gets."""
+    seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    """Spent on `data`, `training`, `validation` and `other`; in a cohort, the trial's share."""
 
     def digest(self, key: str) -> str:
         """sha256 of all that must be equal when the trial with this key is run again."""
         content = dataclasses.asdict(self)
-        del content["wall_s"], content["environment"]
+        del content["wall_s"], content["seconds"], content["environment"]
         return digest({"key": key} | content)

@@ -2,10 +2,12 @@
 
 import time
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Table
 
-from kbench.driver import Driver
+from kbench.driver import Driver, Profile
 from kbench.driver import Progress as CellProgress
 from kbench.tables import headline, model_name, task_name
 from kbench.trial import Trial
@@ -75,6 +77,31 @@ class View:
             return "unknown time"
         each = (time.perf_counter() - self._started) / ended_here
         return duration(each * (sum(p.run.n_searches for p in progress) - done))
+
+
+def profile_table(p: Profile) -> Table:
+    """Where the time of the workers went; and, beside it, that of the store in the driver."""
+    total = p.workers * p.elapsed
+    table = Table(
+        title=f"Where the time went: {p.workers} × {p.elapsed:.1f} s of workers",
+        title_justify="left", title_style="bold", box=box.SIMPLE_HEAD,
+    )  # fmt: skip
+    table.add_column("of worker time")
+    table.add_column("seconds", justify="right")
+    table.add_column("share", justify="right")
+    rows = {
+        "training": p.trials["training"],
+        "validation": p.trials["validation"],
+        "data": p.trials["data"],
+        "building models, tests": p.trials["other"],
+        "idle (start, hand-over, no work)": p.idle,
+    }
+    for name, seconds in rows.items():
+        table.add_row(name, f"{seconds:.1f}", f"{seconds / total:.1%}")
+    table.add_section()
+    table.add_row("run ahead, not asked for", f"{p.ahead:.1f}", f"{p.ahead / total:.1%}")
+    table.add_row("store, in the driver", f"{p.store:.1f}", f"{p.store / total:.1%}")
+    return table
 
 
 def _name(p: CellProgress) -> str:

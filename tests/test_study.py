@@ -403,3 +403,34 @@ def test_a_sharing_factor_does_not_wait_for_the_tests(wide, tmp_path):
     part = document([Progress(run=cell_run)])["results"][0]
     assert (cell_run.searched, cell_run.complete) == (True, False)
     assert (part["complete"], part["kappa"]) == (False, whole["kappa"])
+
+
+# Where the time went
+
+
+def test_a_profile_adds_up_what_the_trials_say_and_the_rest_is_idle(wide, tmp_path, monkeypatch):
+    seconds = {"data": 1.0, "training": 5.0, "validation": 2.0, "other": 0.5}
+
+    class Executor(FakeExecutor):
+        def finished(self):
+            done = super().finished()
+            return [
+                dataclasses.replace(f, result=dataclasses.replace(f.result, seconds=seconds))
+                for f in done
+            ]
+
+    executor = Executor(rule, capacity=5)
+    with Store(tmp_path) as store:
+        driver = run(wide, store, executor)
+    monkeypatch.setattr(driver, "_started", driver._started - 10_000)
+    profile = driver.profile()
+    n = len(executor.ran)
+    assert profile.trials == {name: value * n for name, value in seconds.items()}
+    assert profile.idle == pytest.approx(5 * profile.elapsed - 8.5 * n)
+    asked_for = len(driver.progress[0].run.results)
+    assert profile.ahead == pytest.approx(8.5 * (n - asked_for)) > 0
+    assert 0 < profile.store < 10
+
+
+def test_seconds_are_no_part_of_what_a_trial_came_to():
+    assert made_up("passed", seconds={"training": 1.0}).digest("k") == made_up("passed").digest("k")

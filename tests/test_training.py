@@ -454,3 +454,18 @@ def test_the_accuracy_is_that_of_the_trained_model_and_not_of_a_fresh_one():
 def test_a_source_that_has_changed_since_the_run_began_is_not_trained(what):
     with pytest.raises(KbenchError, match="the source of (lstm|modadd) has changed"):
         train([a_trial(**{f"{what}_version": "sha256:0"})])
+
+
+@pytest.mark.parametrize("stack", [False, True])
+def test_every_second_of_a_cohort_is_some_members(monkeypatch, stack):
+    """On a clock that ticks once whenever it is read, each lap is one second of somebody."""
+    ticks = iter(range(10**9))
+    monkeypatch.setattr(
+        kbench.training, "time", SimpleNamespace(perf_counter=lambda: float(next(ticks)))
+    )
+    cohort = [a_trial(model="rnn", steps=steps) for steps in (10, 30)]
+    results = train(cohort, stack=stack)
+    spent = {name: sum(r.seconds[name] for r in results) for name in results[0].seconds}
+    # 30 steps; validations after 10, 20 and 30; a start and two ends.
+    assert spent == {"data": 1.0, "training": 30.0, "validation": 3.0, "other": 3.0}
+    assert results[0].seconds["training"] == 5.0

@@ -75,6 +75,9 @@ StoreOption = Annotated[Path, typer.Option("--store", help="Folder of the trial 
 JsonOption = Annotated[
     bool, typer.Option("--json", help="One JSON document on stdout, all else on stderr.")
 ]
+ProfileOption = Annotated[
+    bool, typer.Option("--profile", help="Say in the end where the time went.")
+]
 WorkersOption = Annotated[
     int | None,
     typer.Option("--workers", help="Processes. Default: one for each core."),

@@ -18,6 +18,7 @@ from kbench.cli.options import (
     LengthsOption,
     MatchOption,
     ModelOption,
+    ProfileOption,
     ProtocolOption,
     ReferenceOption,
     SeedsOption,
@@ -51,6 +52,7 @@ def run(
     backend: BackendOption = "auto",
     workers: WorkersOption = None,
     store: StoreOption = Path(".kbench"),
+    profile: ProfileOption = False,
     as_json: JsonOption = False,
 ) -> int:
     """Measure N* and κ. Ctrl-C stops; the same command goes on, and runs no stored trial again."""
@@ -68,6 +70,10 @@ def run(
         print_json(document(driver.progress), stdout)
     else:
         out.print(tables([p.run for p in driver.progress]))
+    if profile:
+        from kbench.view import profile_table
+
+        (err if as_json else out).print(profile_table(driver.profile()))
     return epilogue(driver, full)
 
 
