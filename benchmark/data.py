@@ -153,10 +153,18 @@ class Shares:
 
     def validation_lengths(self, seed: int) -> np.ndarray:
         """The length of each validation sample; depends on the seed, never on N."""
-        share = Fraction(str(self.max_validation_fraction))  # exact, for universes of any size
-        capacity = {n: int(size * share) for n, size in self.universes.items()}
         draw = DISTRIBUTIONS[self.distribution]
-        return draw(capacity, self.max_validation, generator(seed, "validation lengths"))
+        rng = generator(seed, "validation lengths")
+        return draw(self._validation_capacity(), self.max_validation, rng)
+
+    @property
+    def n_validation(self) -> int:
+        """Validation samples, the same number for every seed."""
+        return min(self.max_validation, sum(self._validation_capacity().values()))
+
+    def _validation_capacity(self) -> dict[int, int]:
+        share = Fraction(str(self.max_validation_fraction))  # exact, for universes of any size
+        return {n: int(size * share) for n, size in self.universes.items()}
 
     def training_capacity(self, seed: int) -> dict[int, int]:
         """How many samples of each length are left for training."""

@@ -4,6 +4,7 @@ A cell is replayed from the store on every run, so resuming, showing a result ag
 for the first time are the same code.
 """
 
+import gc
 import itertools
 import time
 from collections import Counter
@@ -14,6 +15,16 @@ from kbench.executors import Executor, Finished
 from kbench.store import Store, StoreFullError
 from kbench.study import Cell, CellRun
 from kbench.trial import Trial, TrialResult
+
+
+def recall(run: CellRun, store: Store) -> int:
+    """Tell a fresh cell all that the store has of it; the number of trials told."""
+    # Of thousands of rows not one is garbage, and looking for it takes longer than reading them.
+    gc.disable()
+    try:
+        return run.recall(store.endings) + len(replay(run, store))
+    finally:
+        gc.enable()
 
 
 def replay(run: CellRun, store: Store, skip: Container[str] = ()) -> list[Trial]:
@@ -78,8 +89,8 @@ class Driver:
         self._store, self._executor, self._stopping = store, executor, stopping
         self._started = time.perf_counter()
         self._under_way: dict[str, tuple[Progress, Trial]] = {}
-        self._ran: dict[str, float] = {}
-        """Seconds of every trial that this command has run."""
+        self._ran: dict[str, tuple[Progress, Trial, float]] = {}
+        """Every trial that this command has run, and its seconds."""
         self._failed_once: set[str] = set()
         self._times: Counter[str] = Counter()
         self._store_s = 0.0
@@ -92,6 +103,11 @@ class Driver:
         Ends early when stopping. On a full disk no trial is begun any more, those under way are
         brought to their end and stored, and StoreFullError is raised.
         """
+        for progress in self.progress:
+            if told := recall(progress.run, self._store):
+                progress.trials_reused = told
+                self._stamp(progress)
+                yield progress
         while not self._stopping():
             if not self._store.full:
                 yield from self._fill()
@@ -100,8 +116,8 @@ class Driver:
             if not self._under_way:
                 break
             for finished in self._executor.finished():
-                if progress := self._take(finished):
-                    yield progress
+                if news := self._take(finished):
+                    yield news
         if self._store.full:
             raise StoreFullError(self._store.full)
 
@@ -111,13 +127,17 @@ class Driver:
 
     def profile(self) -> Profile:
         """Where the time of this command went so far."""
-        told = {key for p in self.progress for key in (*p.run.results, *p.run.tests)}
+        ahead = sum(
+            seconds
+            for progress, trial, seconds in self._ran.values()
+            if not (progress.run.ending(trial) or trial.key() in progress.run.tests)
+        )
         return Profile(
             workers=self._executor.capacity,
             elapsed=time.perf_counter() - self._started,
             trials=self._times,
             store=self._store_s,
-            ahead=sum(seconds for key, seconds in self._ran.items() if key not in told),
+            ahead=ahead,
         )
 
     def _take(self, finished: Finished) -> Progress | None:
@@ -133,7 +153,7 @@ class Driver:
         self._store.put(trial, result)
         self._store_s += time.perf_counter() - before
         self._times.update(result.seconds)
-        self._ran[key] = sum(result.seconds.values())
+        self._ran[key] = progress, trial, sum(result.seconds.values())
         progress.trials_run += 1
         if wanted:
             progress.run.tell(trial, result)

@@ -17,11 +17,6 @@ CHUNK_TOKENS = 8192
 """Tokens per forward pass: some models keep kilobytes for every token."""
 
 
-def normalised(right: float, by_chance: float) -> float:
-    """1 for always right, 0 for as good as the best constant answer."""
-    return (right - by_chance) / (1 - by_chance)
-
-
 def longest_input(source: Source, n: int) -> int:
     """T: what a model reads, its own words included, until it has given the answer at length n."""
     tokens, words = _prompts(source, n, np.zeros((1, len(source.task.radices(n))), dtype=np.int32))

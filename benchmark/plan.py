@@ -82,9 +82,9 @@ def _futures(run: CellRun) -> list[tuple[Lengths, list[tuple[int, int]]]]:
 
 
 def _from_any_start(cell: Cell, lengths: Lengths) -> list[tuple[int, int]]:
-    top = SeedSearch(cell, lengths, cell.seeds[0], None)
+    top = SeedSearch(cell, lengths, None)
     starts = (1.3**i for i in range(math.ceil(math.log(max(top.largest, 1), 1.3))))
-    searches = [top, *(SeedSearch(cell, lengths, cell.seeds[0], start) for start in starts)]
+    searches = [top, *(SeedSearch(cell, lengths, start) for start in starts)]
     return [way for s in searches for way in s.search.futures(s.largest)]
 
 

@@ -1,12 +1,12 @@
 """What is found out about a cell: its readings, and the JSON document that holds them all."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from kbench.driver import Progress
-from kbench.extrapolation import normalised
 from kbench.scaling import slope_bounds, slope_per_seed
 from kbench.search import Bracket
 from kbench.sharing import (
@@ -57,10 +57,10 @@ def result(progress: Progress) -> dict[str, Any]:
             "run": progress.trials_run,
             "reused": progress.trials_reused,
             "steps": sum(r.steps for of in (run.results, run.tests) for r in of.values()),
-            "digest": digest(sorted(r.digest(key) for key, r in run.results.items())),
+            "digest": digest(sorted(r.digest for r in run.results.values())),
         },
         "wall_s": progress.wall_s,
-        "environment": _environment(r.environment for r in run.results.values()),
+        "environment": _environment({r.environment for r in run.results.values()}),
     }
 
 
@@ -124,11 +124,16 @@ def answer_beyond(run: CellRun) -> list[float]:
     return list(found.values())
 
 
+def normalised(right: float, by_chance: float) -> float:
+    """1 for always right, 0 for as good as the best constant answer."""
+    return (right - by_chance) / (1 - by_chance)
+
+
 def _is_reproduced(run: CellRun, trial: Trial, result: TrialResult) -> bool | None:
     """Did the run for the test end as the search's own did? None where the search had none."""
-    first = run.results.get(dataclasses.replace(trial, tested=()).key())
-    plain = dataclasses.replace(result, accuracy={})
-    return None if first is None else plain.digest("") == first.digest("")
+    searched = dataclasses.replace(trial, tested=())
+    first, plain = run.ending(searched), dataclasses.replace(result, accuracy={})
+    return None if first is None else plain.digest(searched.key()) == first.digest
 
 
 def sharing(run: CellRun) -> tuple[Interval, PerSeed]:
@@ -162,11 +167,11 @@ def _bracket(bracket: Bracket) -> dict[str, Any]:
     return {"low": bracket.low, "high": bracket.high, "censored": bracket.censored}
 
 
-def _environment(environments: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def _environment(environments: Iterable[str]) -> dict[str, Any]:
     """What the trials ran under; a list where they differ."""
     values: dict[str, set[Any]] = {}
     for environment in environments:
-        for name, value in environment.items():
+        for name, value in json.loads(environment).items():
             values.setdefault(name, set()).add(value)
     return {n: v.copy().pop() if len(v) == 1 else sorted(v, key=str) for n, v in values.items()}
 

@@ -1,17 +1,16 @@
 """The search for N*, per seed: pure, ask and tell, no torch and no files.
 
 The set of sizes to look at is walked by a *path*, a generator that yields a size, is sent that
-size's verdict and returns a bracket. A search replays its path over the verdicts it knows, so that
-its conclusion depends on what the outcomes are and never on the order in which they arrived.
+size's verdict and returns a bracket. A search follows its path as far as it knows the verdicts, so
+that its conclusion depends on what the outcomes are and never on the order in which they arrived.
 """
 
 import math
 from collections import deque
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from kbench.protocol import BracketRule, PaperRule
 
@@ -131,8 +130,7 @@ def _bracket(low: int | None, high: int | None) -> Bracket:
     return Bracket(low=low, high=high, censored=censored)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Probe:
+class Probe(NamedTuple):
     """One run that a search asks for."""
 
     n_samples: int
@@ -150,21 +148,75 @@ class Search:
         self._learning_rates = tuple(learning_rates)
         self._path_over = path_over
         self._outcomes: dict[int, dict[float, str]] = {}
+        self._verdicts: dict[int, bool] = {}
+        self._broken: list[int] = []
+        self._begin()
 
     def tell(self, probe: Probe, outcome: str) -> None:
         """File an outcome (`passed`, `failed`, `error`). Repeats, and late answers, do no harm."""
         outcomes = self._outcomes.setdefault(probe.n_samples, {})
-        if outcomes.get(probe.learning_rate, "error") == "error":
+        before = outcomes.get(probe.learning_rate)
+        if before in (None, "error"):
             outcomes[probe.learning_rate] = outcome
+            self._judge(probe.n_samples, outcomes)
+        if "error" in (before, outcome) and self._broken != self.broken():
+            self._begin()  # on the path that avoids other sizes
+        else:
+            self._walk()
+
+    def recall(self, outcome_of: Callable[[int, float], str | None]) -> list[Probe]:
+        """File all that the search asks for, one after the other, as far as outcomes are known.
+
+        The same as asking and telling, for thousands at once; returns what was filed.
+        """
+        filed: list[Probe] = []
+        while (size := self._waits_for) is not None:
+            outcomes = self._outcomes.setdefault(size, {})
+            for rate in self._learning_rates:
+                if rate in outcomes:
+                    continue
+                if (outcome := outcome_of(size, rate)) is None:
+                    return filed
+                outcomes[rate] = outcome
+                filed.append(Probe(size, rate))
+                if outcome == "passed":
+                    break
+            self._judge(size, outcomes)
+            self._walk()
+        return filed
+
+    def _begin(self) -> None:
+        """Set out on the path from its start."""
+        self._broken = self.broken()
+        self._path = self._path_over(broken=self._broken)
+        self.bracket: Bracket | None = None
+        """The conclusion, or None while the search goes on."""
+        self._waits_for: int | None = None
+        try:
+            self._waits_for = next(self._path)
+        except StopIteration as end:
+            self.bracket = end.value
+        self._walk()
+
+    def _walk(self) -> None:
+        """Follow the path as far as the verdicts are known."""
+        while (
+            self._waits_for is not None and (verdict := self.verdict(self._waits_for)) is not None
+        ):
+            try:
+                self._waits_for = self._path.send(verdict)
+            except StopIteration as end:
+                self._waits_for, self.bracket = None, end.value
+
+    def _judge(self, size: int, outcomes: Mapping[float, str]) -> None:
+        if "passed" in outcomes.values():
+            self._verdicts[size] = True
+        elif len(outcomes) == len(self._learning_rates) and "error" not in outcomes.values():
+            self._verdicts[size] = False
 
     def verdict(self, size: int) -> bool | None:
         """Does this size pass? None while that is not known."""
-        outcomes = self._outcomes.get(size, {})
-        if "passed" in outcomes.values():
-            return True
-        if all(outcomes.get(rate) == "failed" for rate in self._learning_rates):
-            return False
-        return None
+        return self._verdicts.get(size)
 
     def broken(self) -> list[int]:
         """Sizes without a verdict because a run at them broke down and none passed."""
@@ -190,22 +242,20 @@ class Search:
 
     def _ahead(self) -> Iterator[int]:
         """The size that the path waits for, then those it would wait for after either verdict."""
+        if self._waits_for is None:
+            return
+        yield self._waits_for
         suppositions: deque[dict[int, bool]] = deque([{}])
-        seen = set()
+        seen = {self._waits_for}
         while suppositions:
             supposed = suppositions.popleft()
-            size, _ = self._replay(supposed)
+            size = self._after(supposed)
             if size is None:
                 continue
             if size not in seen:
                 yield size
                 seen.add(size)
             suppositions += [{**supposed, size: True}, {**supposed, size: False}]
-
-    @property
-    def bracket(self) -> Bracket | None:
-        """The conclusion, or None while the search goes on."""
-        return self._replay()[1]
 
     def known(self) -> Bracket:
         """What the verdicts so far say, whether or not the search has ended."""
@@ -235,18 +285,16 @@ class Search:
             if smallest is not None and s > smallest and self.verdict(s) is False
         )
 
-    def _replay(
-        self, supposed: Mapping[int, bool] = MappingProxyType({})
-    ) -> tuple[int | None, Bracket | None]:
-        """The size that the path waits for, or the bracket that it returns."""
-        path = self._path_over(broken=self.broken())
+    def _after(self, supposed: Mapping[int, bool]) -> int | None:
+        """The size that the path waits for if these verdicts were known too; None at its end."""
+        path = self._path_over(broken=self._broken)
         try:
             size = next(path)
             while (verdict := supposed.get(size, self.verdict(size))) is not None:
                 size = path.send(verdict)
-        except StopIteration as end:
-            return None, end.value
-        return size, None
+        except StopIteration:
+            return None
+        return size
 
     def futures(self, largest: int) -> list[tuple[int, int]]:
         """(passing, failing) sizes still to be tried, for each way the search may yet go.

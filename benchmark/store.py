@@ -10,13 +10,21 @@ from types import TracebackType
 from typing import Any
 
 from kbench.errors import KbenchError
-from kbench.trial import Trial, TrialResult, canonical_json
+from kbench.trial import Ending, Trial, TrialResult, Variant, canonical_json
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _SCHEMA = """
+CREATE TABLE IF NOT EXISTS families (id INTEGER PRIMARY KEY, spec TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS environments (id INTEGER PRIMARY KEY, content TEXT NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS trials (
-    key TEXT PRIMARY KEY, spec TEXT NOT NULL, result TEXT NOT NULL, stored_at TEXT NOT NULL
-) WITHOUT ROWID;
+    key TEXT NOT NULL UNIQUE,
+    family INTEGER NOT NULL REFERENCES families,
+    seed INTEGER NOT NULL, n_samples INTEGER NOT NULL, learning_rate REAL NOT NULL,
+    outcome TEXT NOT NULL, steps INTEGER NOT NULL, best_loss REAL, digest TEXT NOT NULL,
+    environment INTEGER NOT NULL REFERENCES environments,
+    result TEXT NOT NULL, stored_at TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS by_family ON trials (family);
 CREATE TABLE IF NOT EXISTS cells (spec TEXT PRIMARY KEY, asked_at TEXT NOT NULL) WITHOUT ROWID;
 """
 _PATIENCE_S = 30.0
@@ -81,8 +89,28 @@ class Store:
 
     def get(self, key: str) -> TrialResult | None:
         """The result of the trial with this key, if it has been run."""
-        row = self._db.execute("SELECT result FROM trials WHERE key = ?", (key,)).fetchone()
-        return TrialResult(**json.loads(row[0])) if row else None
+        row = self._db.execute(
+            "SELECT t.result, e.content FROM trials t JOIN environments e ON e.id = t.environment "
+            "WHERE t.key = ?",
+            (key,),
+        ).fetchone()
+        if row is None:
+            return None
+        return TrialResult(**json.loads(row[0]), environment=json.loads(row[1]))
+
+    def endings(self, trial: Trial) -> dict[Variant, Ending]:
+        """Of every trial of this one's family that has been run."""
+        family = canonical_json(trial.family())
+        row = self._db.execute("SELECT id FROM families WHERE spec = ?", (family,)).fetchone()
+        if row is None:
+            return {}
+        rows = self._db.execute(
+            "SELECT t.seed, t.n_samples, t.learning_rate, "
+            "t.outcome, t.steps, t.best_loss, t.digest, e.content "
+            "FROM trials t JOIN environments e ON e.id = t.environment WHERE t.family = ?",
+            row,
+        )
+        return {Variant._make(row[:3]): Ending._make(row[3:]) for row in rows}
 
     def put(self, trial: Trial, result: TrialResult) -> None:
         """Add a finished trial; where it is there already, the first row stays.
@@ -93,12 +121,16 @@ class Store:
         """
         if result.outcome == "error":
             return
+        key, family = trial.key(), canonical_json(trial.family())
+        ending, content = result.ending(key), dataclasses.asdict(result)
+        del content["environment"]
+        self._write("INSERT OR IGNORE INTO families (spec) VALUES (?)", family)
+        self._write("INSERT OR IGNORE INTO environments (content) VALUES (?)", ending.environment)
         self._write(
-            "INSERT OR IGNORE INTO trials VALUES (?, ?, ?, ?)",
-            trial.key(),
-            canonical_json(trial.spec()),
-            canonical_json(dataclasses.asdict(result)),
-            _now(),
+            "INSERT OR IGNORE INTO trials VALUES "
+            "(?, (SELECT id FROM families WHERE spec = ?), ?, ?, ?, ?, ?, ?, ?, "
+            "(SELECT id FROM environments WHERE content = ?), ?, ?)",
+            *(key, family, *trial.variant, *ending, canonical_json(content), _now()),
         )
 
     def add_cell(self, spec: dict[str, Any]) -> None:
@@ -126,7 +158,7 @@ class Store:
             self._reserve.unlink(missing_ok=True)
             raise
 
-    def _write(self, statement: str, *values: str) -> None:
+    def _write(self, statement: str, *values: Any) -> None:
         deadline = time.monotonic() + _PATIENCE_S
         while True:
             try:

@@ -7,7 +7,7 @@ lengths, that last one alone.
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from kbench.data import Shares, universe
 from kbench.protocol import Protocol
 from kbench.registry import models, tasks
 from kbench.search import Bracket, Probe, Search, path_for
-from kbench.trial import Trial, TrialResult
+from kbench.trial import Ending, Trial, TrialResult, Variant
 
 Lengths = tuple[int, ...]
 PLENTY = 1 << 62
@@ -138,15 +138,15 @@ class Cell:
 
 
 class SeedSearch:
-    """N* at one set of lengths and one seed: the search, and what only the data knows of it."""
+    """N* at one set of lengths, for one seed: the search, and what only the data knows of it."""
 
-    def __init__(self, cell: Cell, lengths: Lengths, seed: int, guess: float | None) -> None:
+    def __init__(self, cell: Cell, lengths: Lengths, guess: float | None) -> None:
         shares = cell.shares(lengths)
         rule = cell.protocol.search
-        available = sum(shares.training_capacity(seed).values())
+        n_validation = shares.n_validation
+        available = sum(shares.universes.values()) - n_validation
         # Without a validation sample (a universe of four) there is nothing to decide by.
-        measurable = len(shares.validation_lengths(seed)) > 0
-        largest = min(available, rule.n_max) if measurable else 0
+        largest = min(available, rule.n_max) if n_validation else 0
         self._universe = cell.universes[lengths[0]] if len(lengths) == 1 else None
         self._has_all = available <= rule.n_max
         self.largest = largest
@@ -173,7 +173,8 @@ class CellRun:
     def __init__(self, cell: Cell) -> None:
         self.cell = cell
         self.searches: dict[tuple[Lengths, int], SeedSearch] = {}
-        self.results: dict[str, TrialResult] = {}
+        self.results: dict[tuple[Lengths, Variant], Ending] = {}
+        """Of the trials that the searches have asked for."""
         self.tests: dict[str, TrialResult] = {}
         """Of the trials that are run again for the sake of their models."""
         self.test_errors: list[str] = []
@@ -204,11 +205,11 @@ class CellRun:
                 shorter = self.cell.alone[self.cell.alone.index(lengths) - 1]
                 before, growth = (shorter, first), 1.5
             else:
-                self.searches[lengths, seed] = SeedSearch(self.cell, lengths, seed, None)
+                self.searches[lengths, seed] = SeedSearch(self.cell, lengths, None)
                 continue
             if before in self.searches and (found := self.searches[before].search.bracket):
                 guess = found.high * growth if found.high else None
-                self.searches[lengths, seed] = SeedSearch(self.cell, lengths, seed, guess)
+                self.searches[lengths, seed] = SeedSearch(self.cell, lengths, guess)
 
     def wanted(self, k: int = 1) -> list[Trial]:
         """The next trial of every search that is open, most urgent first; then the tests.
@@ -260,11 +261,11 @@ class CellRun:
             probe = Probe(n_samples=size, learning_rate=rate)
             trial = self.cell.trial(self.cell.joint, seed, probe)
             test = dataclasses.replace(trial, tested=self.cell.extrapolate)
-            result = self.results.get(trial.key()) or self.tests.get(test.key())
-            if result is None or result.outcome == "passed":
+            found = self.ending(trial) or self.tests.get(test.key())
+            if found is None or found.outcome == "passed":
                 return test
-            if best is None or (result.best_loss or math.inf) < least:
-                best, least = test, result.best_loss or math.inf
+            if best is None or (found.best_loss or math.inf) < least:
+                best, least = test, found.best_loss or math.inf
         assert best is not None
         return best
 
@@ -275,13 +276,45 @@ class CellRun:
             if result.outcome == "error":
                 self.test_errors.append(f"test of {_where(trial)}: {result.reason}")
             return
-        self.results[trial.key()] = result
         search = self.searches[trial.lengths, trial.seed]
         if result.outcome == "error":
             search.errors.append(f"{_where(trial)}: {result.reason}")
+        self.results[trial.lengths, trial.variant] = result.ending(trial.key())
         probe = Probe(n_samples=trial.n_samples, learning_rate=trial.learning_rate)
         search.search.tell(probe, result.outcome)
         self._open_searches()
+
+    def ending(self, trial: Trial) -> Ending | None:
+        """Of a trial that its search has asked for."""
+        return self.results.get((trial.lengths, trial.variant))
+
+    def recall(self, endings_of: Callable[[Trial], Mapping[Variant, Ending]]) -> int:
+        """Tell every search what it asks for, of endings known by family; how many were told.
+
+        Quicker than one trial after the other where there are thousands.
+        """
+        before, known = len(self.results), {}
+        for lengths, seed in self._keys:
+            if (lengths, seed) not in self.searches:
+                self._open_searches()
+            if (lengths, seed) not in self.searches:
+                continue
+            search = self.searches[lengths, seed].search
+            if lengths not in known and (probes := search.ask()):
+                known[lengths] = endings_of(self.cell.trial(lengths, seed, probes[0]))
+            endings = known.get(lengths, {})
+
+            def outcome_of(
+                size: int, rate: float, seed: int = seed, endings: Any = endings
+            ) -> str | None:
+                ending = endings.get((seed, size, rate))
+                return ending.outcome if ending else None
+
+            for size, rate in search.recall(outcome_of):
+                variant = Variant(seed, size, rate)
+                self.results[lengths, variant] = endings[variant]
+        self._open_searches()
+        return len(self.results) - before
 
     def brackets(self, lengths: Lengths) -> list[Bracket]:
         """Per seed, in the cell's order; nothing known where a search has not begun."""

@@ -5,7 +5,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from kbench.protocol import Training
 
@@ -18,6 +18,25 @@ def canonical_json(value: Any) -> str:
 def digest(value: Any) -> str:
     """sha256 of canonical JSON, in hexadecimal."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+class Variant(NamedTuple):
+    """One trial out of a family."""
+
+    seed: int
+    n_samples: int
+    learning_rate: float
+
+
+class Ending(NamedTuple):
+    """What searches and reports want to know of a result."""
+
+    outcome: str
+    steps: int
+    best_loss: float | None
+    digest: str
+    environment: str
+    """As canonical JSON."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,11 +74,18 @@ class Trial:
         """The content key of the trial store."""
         return digest(self.spec())
 
+    @property
+    def variant(self) -> "Variant":
+        """What tells it from the others of its family."""
+        return Variant(self.seed, self.n_samples, self.learning_rate)
+
+    def family(self) -> dict[str, Any]:
+        """What it shares with those that differ in their variant alone, as plain JSON values."""
+        return {name: value for name, value in self.spec().items() if name not in Variant._fields}
+
     def stacks_with(self, other: "Trial") -> bool:
-        """May both train in one cohort? They differ in samples, learning rate and seed alone."""
-        return self == dataclasses.replace(
-            other, n_samples=self.n_samples, learning_rate=self.learning_rate, seed=self.seed
-        )
+        """May both train in one cohort?"""
+        return self == dataclasses.replace(other, **self.variant._asdict())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,6 +111,16 @@ class TrialResult:
     """By length tested: the share of answers that are right, and what a constant answer gets."""
     seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
     """Spent on `data`, `training`, `validation` and `other`; in a cohort, the trial's share."""
+
+    def ending(self, key: str) -> Ending:
+        """Of the trial with this key."""
+        return Ending(
+            self.outcome,
+            self.steps,
+            self.best_loss,
+            self.digest(key),
+            canonical_json(self.environment),
+        )
 
     def digest(self, key: str) -> str:
         """sha256 of all that must be equal when the trial with this key is run again."""

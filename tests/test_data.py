@@ -192,6 +192,7 @@ def test_validation_takes_what_its_two_limits_allow_and_no_more(path, case):
     for n in case.lengths:
         assert by_length[n] * 5 <= case.m**n
     assert by_length.total() == min(case.max_validation, sum(case.m**n // 5 for n in case.lengths))
+    assert case.source.shares().n_validation == by_length.total()
     assert case.source.shares().training_capacity(case.seed) == {
         n: case.m**n - by_length[n] for n in case.lengths
     }

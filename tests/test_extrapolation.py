@@ -7,9 +7,10 @@ from torch import nn
 
 from kbench import extrapolation
 from kbench.data import Source, chance, stream
-from kbench.extrapolation import SAMPLES, accuracy, longest_input, normalised
+from kbench.extrapolation import SAMPLES, accuracy, longest_input
 from kbench.modules import build, lengthened
 from kbench.registry import models
+from kbench.report import normalised
 from kbench.supervision import SUPERVISIONS, prompt, supervise
 from kbench.tasks.lookup import MultiHopLookup
 from kbench.tasks.modadd import ModularAddition

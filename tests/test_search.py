@@ -230,3 +230,33 @@ def test_what_is_asked_ahead_holds_what_is_asked_later(rule, threshold):
         asked.add((probe.n_samples, probe.learning_rate))
         search.tell(probe, "passed" if probe.n_samples >= threshold else "failed")
     assert asked <= ahead
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    threshold=st.floats(0, math.log(300)).map(math.exp),
+    guess=st.none() | st.floats(0, math.log(300)).map(math.exp),
+    known=st.floats(0, 1),
+    seed=st.integers(0, 1000),
+)
+@pytest.mark.parametrize("rule", RULES)
+def test_recalling_is_asking_and_telling(rule, threshold, guess, known, seed):
+    """With some outcomes known, the others told one by one, and some of them beside the path."""
+    outcome_of = by_threshold(threshold)
+    rng = random.Random(seed)
+    stored = {
+        (size, rate): outcome_of(Probe(size, rate))
+        for size in range(1, 201)
+        for rate in RATES
+        if rng.random() < known
+    }
+    recalled, told = search_over(rule, 200, guess), search_over(rule, 200, guess)
+    filed = recalled.recall(lambda size, rate: stored.get((size, rate)))
+    while (probes := told.ask()) and tuple(probes[0]) in stored:
+        told.tell(probes[0], stored[tuple(probes[0])])
+        assert filed.pop(0) == probes[0]
+    assert filed == []
+    assert recalled.ask(3) == told.ask(3)
+    assert recalled.known() == told.known()
+    finish(recalled, outcome_of), finish(told, outcome_of)
+    assert recalled.bracket == told.bracket

@@ -168,3 +168,20 @@ def test_a_store_of_another_schema_is_left_alone(tmp_path):
     db.close()
     with pytest.raises(KbenchError, match="schema 99"):
         Store(tmp_path)
+
+
+def test_endings_are_those_of_the_family_and_of_no_other(tmp_path, cell):
+    trials = [trial_of(cell, n) for n in (4, 8)]
+    others = [dataclasses.replace(trials[0], **c) for c in ({"tested": (9,)}, {"backend": "x"})]
+    with Store(tmp_path) as store:
+        assert store.endings(trials[0]) == {}
+        for trial, outcome in zip(trials, ("failed", "passed"), strict=True):
+            store.put(trial, made_up(outcome, environment={"torch": outcome}))
+        for trial in others:
+            store.put(trial, made_up("failed"))
+        expected = {t.variant: store.get(t.key()).ending(t.key()) for t in trials}
+        assert store.endings(trial_of(cell, 99)) == expected
+    assert [e.environment for e in expected.values()] == [
+        '{"torch":"failed"}',
+        '{"torch":"passed"}',
+    ]

@@ -168,7 +168,7 @@ def plan(
 
 
 def _plans(cells: "Sequence[Cell]", store: Path, device: str) -> list:
-    from kbench.driver import replay
+    from kbench.driver import recall
     from kbench.plan import plan
     from kbench.store import Store
     from kbench.study import CellRun
@@ -177,7 +177,7 @@ def _plans(cells: "Sequence[Cell]", store: Path, device: str) -> list:
     if (store / "trials.sqlite3").exists():
         with Store(store, create=False) as trials:
             for cell_run in runs:
-                replay(cell_run, trials)
+                recall(cell_run, trials)
     return [plan(cell_run, device) for cell_run in runs]
 
 

@@ -27,7 +27,7 @@ def show(
 
     --plot draws κ against the accuracy at twice the training length.
     """
-    from kbench.driver import Progress, replay
+    from kbench.driver import Progress, recall
     from kbench.report import document
     from kbench.store import Store
     from kbench.study import Cell, CellRun
@@ -51,7 +51,7 @@ def show(
             cells = [cell for cell in cells if not wanted or of(cell) in wanted]
         progress = [Progress(run=CellRun(cell)) for cell in cells]
         for p in progress:
-            p.trials_reused = len(replay(p.run, trials))
+            p.trials_reused = recall(p.run, trials)
     if picture:
         from kbench.plot import sharing_figure
 
