@@ -3,7 +3,9 @@
 import contextlib
 import os
 import subprocess
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 # Test processes run side by side, and torch must not start a thread per core in each of them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -132,3 +134,37 @@ class FakeExecutor:
                 else Finished(trial=trial, result=made_up(outcome))
             )
         return finished
+
+
+# Benchmarks: ratios of times, each pair measured in turns. Nothing is asserted about time.
+
+
+@pytest.fixture
+def compare(benchmark):
+    """Seconds of each function: the fastest of many calls, taken in turns so that load is fair."""
+
+    def compare(**functions):
+        rounds, fastest = 2 if benchmark.disabled else 40, {}
+        for function in functions.values():
+            function()
+        for _ in range(rounds):
+            for name, function in functions.items():
+                start = time.perf_counter()
+                function()
+                elapsed = time.perf_counter() - start
+                fastest[name] = min(elapsed, fastest.get(name, elapsed))
+        return SimpleNamespace(**fastest)
+
+    return compare
+
+
+@pytest.fixture
+def report(benchmark, request):
+    """Keep ratios with the benchmark's result, and print them."""
+
+    def report(**ratios):
+        ratios = {name: round(ratio, 4) for name, ratio in ratios.items()}
+        benchmark.extra_info.update(ratios)
+        print(f"\n{request.node.name}: {ratios}")
+
+    return report

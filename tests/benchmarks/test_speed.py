@@ -5,8 +5,6 @@ the benchmarks work.
 """
 
 import copy
-import time
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -20,38 +18,7 @@ from kbench.training import Member, source_of
 from kbench.trial import Trial
 
 
-@pytest.fixture
-def compare(benchmark):
-    """Seconds of each function: the fastest of many calls, taken in turns so that load is fair."""
-
-    def compare(**functions):
-        rounds, fastest = 2 if benchmark.disabled else 40, {}
-        for function in functions.values():
-            function()
-        for _ in range(rounds):
-            for name, function in functions.items():
-                start = time.perf_counter()
-                function()
-                elapsed = time.perf_counter() - start
-                fastest[name] = min(elapsed, fastest.get(name, elapsed))
-        return SimpleNamespace(**fastest)
-
-    return compare
-
-
-@pytest.fixture
-def report(benchmark, request):
-    """Keep ratios with the benchmark's result, and print them."""
-
-    def report(**ratios):
-        ratios = {name: round(ratio, 4) for name, ratio in ratios.items()}
-        benchmark.extra_info.update(ratios)
-        print(f"\n{request.node.name}: {ratios}")
-
-    return report
-
-
-def a_member(model, length, n_validation=437):
+def a_member(model, length, n_validation=437, device="cpu"):
     """A trial on 1000 samples of one length; modulo 5, so that no universe is too small."""
     training = Training(
         eps=1e-9,
@@ -78,7 +45,7 @@ def a_member(model, length, n_validation=437):
         protocol="benchmark-1",
         training=training,
     )
-    return Member(trial, *source_of(trial).splits(trial.n_samples, trial.seed))
+    return Member(trial, *source_of(trial).splits(trial.n_samples, trial.seed), device)
 
 
 def bare_step(model, member):

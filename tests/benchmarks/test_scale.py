@@ -1,0 +1,98 @@
+"""Workers, the store at 200,000 trials, and what the search spends."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import made_up
+
+from kbench import protocol as protocols
+from kbench.driver import Progress, recall
+from kbench.store import Store
+from kbench.study import Cell, CellRun
+
+KBENCH = [sys.executable, "-c", "from kbench.cli import main; main()"]
+CELL = ["--task", "modadd", "--supervision", "aligned"]
+
+
+def seconds_of(command, cwd):
+    start = time.perf_counter()
+    done = subprocess.run([*KBENCH, *command], cwd=cwd, capture_output=True, text=True, check=True)
+    return time.perf_counter() - start, done.stdout
+
+
+@pytest.mark.slow
+def test_two_workers_against_one(benchmark, report, tmp_path):
+    """A whole run with its start, on one worker by the same on two. Expected: towards 2."""
+    small = ["--set", "m=2", "--lengths", "3-4", "--seeds", "1"] if benchmark.disabled else []
+    times, tables = {}, []
+    for workers in (1, 2):
+        command = ["run", "--model", "transformer", *CELL, *small]
+        where = ["--workers", str(workers), "--store", str(workers), "--json"]
+        times[workers], out = seconds_of([*command, *where], tmp_path)
+        tables.append(json.loads(out)["results"][0]["n_star"])
+    assert tables[0] == tables[1]
+    report(one_per_two=times[1] / times[2])
+    benchmark.pedantic(lambda: None, rounds=1)
+
+
+def filled(directory, count):
+    """A store with that many trials, all of them asked for by cells of `paper`."""
+    protocol = protocols.load("paper")
+    result = made_up("passed", data_sha256={"train": "0" * 64, "validation": "1" * 64})
+    stored, spent = 0, 0.0
+    with Store(directory) as store:
+        store._db.execute("PRAGMA synchronous=OFF")  # what is measured is not the disk
+        for m in range(2, 1000):
+            cell = Cell.of(
+                model="lstm",
+                task="modadd",
+                task_params={"m": m},
+                supervision="aligned",
+                protocol=protocol,
+                lengths=tuple(range(2, 11)),
+                seeds=protocol.seeds.values(),
+            )
+            store.add_cell(cell.spec())
+            run = CellRun(cell)
+            while wanted := run.wanted():
+                for trial in wanted:
+                    passes = trial.n_samples > 40 * trial.lengths[-1] * trial.seed
+                    ending = dataclasses.replace(result, outcome="passed" if passes else "failed")
+                    start = time.perf_counter()
+                    store.put(trial, ending)
+                    spent += time.perf_counter() - start
+                    run.tell(trial, ending)
+                    stored += 1
+            if stored >= count:
+                return stored, spent
+    raise AssertionError("too few cells")
+
+
+@pytest.mark.slow
+def test_store_of_200_000_trials(benchmark, report, tmp_path):
+    """Trials put and recalled per second; seconds to show them all, and to resume one cell."""
+    count = 200 if benchmark.disabled else 200_000
+    stored, spent = filled(tmp_path / "store", count)
+    with Store(tmp_path / "store") as store:
+        runs = [CellRun(Cell.from_spec(spec)) for spec in store.cells()]
+        start = time.perf_counter()
+        assert sum(recall(run, store) for run in runs) == stored
+        recalled = time.perf_counter() - start
+        assert all(Progress(run=run).run.complete for run in runs)
+    shown, _ = seconds_of(["show", "--store", "store"], tmp_path)
+    again = ["run", "--model", "lstm", *CELL, "--protocol", "paper", "--set", "m=7"]
+    resumed = 0.0
+    if not benchmark.disabled:
+        resumed, _ = seconds_of([*again, "--store", "store"], tmp_path)
+    report(
+        trials=stored,
+        puts_per_s=stored / spent,
+        recalled_per_s=stored / recalled,
+        show_s=shown,
+        resumed_s=resumed,
+    )
+    benchmark.pedantic(lambda: None, rounds=1)
