@@ -1,7 +1,7 @@
 """The options that several commands share, and from them the cells to measure."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +12,7 @@ from kbench.errors import KbenchError, unknown
 
 if TYPE_CHECKING:
     from kbench.conformance import Subject
+    from kbench.executors import Executor
     from kbench.registry import Entry
     from kbench.study import Cell
 
@@ -82,6 +83,17 @@ WorkersOption = Annotated[
     int | None,
     typer.Option("--workers", help="Processes. Default: one for each core."),
 ]
+ExecutorOption = Annotated[
+    str, typer.Option("--executor", help="Where trials run: local, or ray for a cluster.")
+]
+RayAddressOption = Annotated[
+    str | None,
+    typer.Option(
+        "--ray-address",
+        help="The cluster: auto, host:port or ray://host:port. Default: one started here.",
+    ),
+]
+EXECUTORS = ("local", "ray")
 
 
 def to_cells(
@@ -282,3 +294,23 @@ def worker_count(workers: int | None, device: str) -> int:
         raise KbenchError(f"--workers is a number of processes, at least 1, got {workers}")
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return workers or (available if device == "cpu" else None) or 1
+
+
+def starts(
+    executor: str, ray_address: str | None, workers: int | None, device: str
+) -> "Callable[[Callable[[], bool]], Executor]":
+    """What makes the executor, given what says whether to stop; raises KbenchError."""
+    if executor not in EXECUTORS:
+        raise unknown("executor", executor, EXECUTORS)
+    if executor == "ray":
+        if workers is not None:
+            raise KbenchError("--workers is for --executor local; a cluster has what it has")
+        from kbench.executors.ray import on_ray
+
+        return lambda stopping: on_ray(ray_address, device)
+    if ray_address:
+        raise KbenchError("--ray-address is the cluster for --executor ray, which is not given")
+    from kbench.executors.local import local
+
+    count = worker_count(workers, device)
+    return lambda stopping: local(count, stopping, device)

@@ -13,6 +13,7 @@ from kbench.cli.options import (
     BackendOption,
     DeviceOption,
     DistributionOption,
+    ExecutorOption,
     ExtrapolateOption,
     JsonOption,
     LengthsOption,
@@ -20,6 +21,7 @@ from kbench.cli.options import (
     ModelOption,
     ProfileOption,
     ProtocolOption,
+    RayAddressOption,
     ReferenceOption,
     SeedsOption,
     SetOption,
@@ -27,12 +29,14 @@ from kbench.cli.options import (
     SupervisionOption,
     TaskOption,
     WorkersOption,
+    starts,
     to_cells,
     worker_count,
 )
 
 if TYPE_CHECKING:
     from kbench.driver import Driver
+    from kbench.executors import Executor
     from kbench.study import Cell
 
 
@@ -51,18 +55,21 @@ def run(
     device: DeviceOption = "cpu",
     backend: BackendOption = "auto",
     workers: WorkersOption = None,
+    executor: ExecutorOption = "local",
+    ray_address: RayAddressOption = None,
     store: StoreOption = Path(".kbench"),
     profile: ProfileOption = False,
     as_json: JsonOption = False,
 ) -> int:
     """Measure N* and κ. Ctrl-C stops; the same command goes on, and runs no stored trial again."""
     stdout = claim_stdout() if as_json else None
+    start = starts(executor, ray_address, workers, device)
     cells = to_cells(
         model_names=model, task_names=task, supervisions=supervision, protocol_name=protocol,
         lengths=lengths, settings=set_, seeds=seeds, distributions=distribution,
         extrapolate=extrapolate, match=match, reference=reference, device=device, backend=backend,
     )  # fmt: skip
-    driver, full = measure(cells, store, worker_count(workers, device), device, stdout is not None)
+    driver, full = measure(cells, store, start, device, stdout is not None)
     from kbench.report import document
     from kbench.tables import tables
 
@@ -78,24 +85,26 @@ def run(
 
 
 def measure(
-    cells: "Sequence[Cell]", store: Path, workers: int, device: str, as_json: bool
+    cells: "Sequence[Cell]",
+    store: Path,
+    start: "Callable[[Callable[[], bool]], Executor]",
+    device: str,
+    as_json: bool,
 ) -> "tuple[Driver, Exception | None]":
     """Bring the cells to their end, or to Ctrl-C or a full disk, which is then the second value."""
     from kbench.driver import Driver
-    from kbench.executors.local import local
     from kbench.store import Store, StoreFullError
     from kbench.view import View
 
-    with Store(store) as trials, _interruptible() as stopping:
-        _announce(cells, trials, workers, device)
-        with local(workers, stopping, device) as executor:
-            driver = Driver(cells, trials, executor, stopping)
-            try:
-                with View(driver, err, err if as_json else out) as view:
-                    for progress in driver.run():
-                        view.update(progress)
-            except StoreFullError as error:
-                return driver, error
+    with _interruptible() as stopping, start(stopping) as executor, Store(store) as trials:
+        _announce(cells, trials, executor.capacity, device)
+        driver = Driver(cells, trials, executor, stopping)
+        try:
+            with View(driver, err, err if as_json else out) as view:
+                for progress in driver.run():
+                    view.update(progress)
+        except StoreFullError as error:
+            return driver, error
         return driver, None
 
 
@@ -181,7 +190,7 @@ def _plans(cells: "Sequence[Cell]", store: Path, device: str) -> list:
     return [plan(cell_run, device) for cell_run in runs]
 
 
-def _announce(cells: "Sequence[Cell]", store: Any, workers: int, device: str) -> None:
+def _announce(cells: "Sequence[Cell]", store: Any, slots: int, device: str) -> None:
     """Say beforehand what the run will cost."""
     from kbench.plan import total
     from kbench.view import duration
@@ -192,8 +201,7 @@ def _announce(cells: "Sequence[Cell]", store: Any, workers: int, device: str) ->
         return
     say(
         f"{p.searches - p.searches_done} searches to do: {p.trials[0]} to {p.trials[1]} trials, "
-        f"about {duration(p.seconds / workers)} on {workers} "
-        f"{'worker' if workers == 1 else 'workers'}"
+        f"about {duration(p.seconds / slots)} on {slots} {'slot' if slots == 1 else 'slots'}"
     )
 
 

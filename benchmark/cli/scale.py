@@ -12,12 +12,14 @@ from kbench.cli.options import (
     BackendOption,
     DeviceOption,
     DistributionOption,
+    ExecutorOption,
     JsonOption,
     LengthsOption,
     MatchOption,
     ModelOption,
     PlotOption,
     ProtocolOption,
+    RayAddressOption,
     ReferenceOption,
     SeedsOption,
     SetOption,
@@ -25,8 +27,8 @@ from kbench.cli.options import (
     SupervisionOption,
     WorkersOption,
     plot_path,
+    starts,
     to_cells,
-    worker_count,
 )
 from kbench.cli.run import epilogue, measure
 from kbench.cli.tasks import preset_lengths
@@ -58,12 +60,15 @@ def scale(
     device: DeviceOption = "cpu",
     backend: BackendOption = "auto",
     workers: WorkersOption = None,
+    executor: ExecutorOption = "local",
+    ray_address: RayAddressOption = None,
     store: StoreOption = Path(".kbench"),
     plot: PlotOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """N* of all lengths together against the size of the task: log-log slope, and a plot."""
     stdout = claim_stdout() if as_json else None
+    start = starts(executor, ray_address, workers, device)
     picture = plot_path(plot or Path("scale.svg"))
     name, values = _over(over)
     if any(setting.partition("=")[0] == name for setting in set_ or ()):
@@ -85,7 +90,7 @@ def scale(
     if len(set(sizes)) < 2:
         raise KbenchError(f"--over {over}: a slope needs two different sizes, got {sizes[0]}")
     cells = list(itertools.chain(*grown))
-    driver, full = measure(cells, store, worker_count(workers, device), device, as_json)
+    driver, full = measure(cells, store, start, device, as_json)
     from kbench.report import Scaling, scaling_document
     from kbench.tables import scaling_table
 
