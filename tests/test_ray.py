@@ -1,5 +1,6 @@
 """The Ray executor on a cluster of two nodes, both on this machine."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -17,10 +18,14 @@ from test_own import TEMPLATE
 from kbench.driver import Driver
 from kbench.errors import KbenchError
 from kbench.executors.local import InProcess
-from kbench.executors.ray import on_ray
+from kbench.executors.ray import _ray, on_ray
 from kbench.search import Probe
 from kbench.store import Store
 
+# Ray reads its settings when it is first imported. Who has the token may run code on the cluster.
+os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex * 2}
+with contextlib.suppress(KbenchError):
+    _ray()
 cluster_utils = pytest.importorskip("ray.cluster_utils")
 
 pytestmark = [
@@ -35,7 +40,6 @@ def mark():
     """In the environment of every process that these tests start; none may be left at the end."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KBENCH_TEST_MARK", str(uuid.uuid4()))
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         yield os.environ["KBENCH_TEST_MARK"]
         assert all_gone(os.environ["KBENCH_TEST_MARK"])
 
@@ -137,11 +141,7 @@ def test_a_lost_node_costs_only_what_it_ran_and_a_new_one_is_used(
         here = Driver([cell], other, InProcess())
         list(here.run())
     assert progress.run.complete
-    assert digests(progress.run) == digests(here.progress[0].run)
-
-
-def digests(run):
-    return {key: result.digest(key) for key, result in run.results.items()}
+    assert progress.run.results == here.progress[0].run.results
 
 
 def test_a_trial_that_raises_is_reported_in_one_line(cluster, cell):
@@ -166,6 +166,15 @@ def test_a_worker_that_always_dies_is_an_error_after_three_attempts(
     assert len(list(tmp_path.iterdir())) == 3
 
 
+def test_a_cluster_that_is_lost_is_one_line(cluster, cell):
+    with on_ray(cluster.address) as executor:
+        executor.submit(trials(cell, 1))
+        executor._ray.shutdown()
+        for step in (executor.finished, lambda: executor.submit(trials(cell, 1))):
+            with pytest.raises(KbenchError, match="^the Ray cluster is lost .* command goes on$"):
+                step()
+
+
 def test_a_folder_that_a_node_lacks_is_named(cluster, cell, tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "cwd", lambda: tmp_path / "gone")
     trial = dataclasses.replace(*trials(cell, 1), model="mean.py:Mean")
@@ -181,24 +190,30 @@ def test_by_the_command_line_with_a_model_of_ones_own(cluster, tmp_path, tiny_ya
         "--protocol", tiny_yaml, "--json",
     ]  # fmt: skip
     here = kbench(*options, "--workers", "1", "--store", "here", cwd=tmp_path)
-    there = kbench(*options, "--executor", "ray", "--ray-address", cluster.address, cwd=tmp_path)
+    on_ray = ["--executor", "ray", "--ray-address", cluster.address, "--profile"]
+    there = kbench(*options, *on_ray, cwd=tmp_path)
     assert there.returncode == 0, there.stderr
     assert "on 2 slots" in there.stderr
+    assert "Where the time went: 2 × " in there.stderr
     assert len(json.loads(there.stdout)["results"]) == 2
     assert stable(there.stdout) == stable(here.stdout)
 
 
-@pytest.mark.parametrize("on", ["a cluster", "an instance of its own"])
-def test_ctrl_c_stops_cleanly_and_leaves_nothing_running(cluster, on, mark, tmp_path, monkeypatch):
+@pytest.mark.parametrize("by", ["SIGTERM", "Ctrl-C"])
+def test_a_stop_is_clean_and_leaves_nothing_running(cluster, by, mark, tmp_path):
+    """SIGTERM on a cluster, as a batch system sends it; Ctrl-C with an instance of its own."""
     cluster_is = marked(mark)
-    address = ["--ray-address", cluster.address] if on == "a cluster" else []
+    address = ["--ray-address", cluster.address] if by == "SIGTERM" else []
     options = ["run", *CELL, "--supervision", "cot", "--executor", "ray", *address]
     process = subprocess.Popen(
         [*KBENCH, *options], cwd=tmp_path, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
     wait_for_trials(tmp_path / ".kbench", 3, process)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    if by == "SIGTERM":
+        process.terminate()
+    else:
+        os.killpg(process.pid, signal.SIGINT)  # a terminal's reaches Ray's processes too
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "Traceback" not in err

@@ -1,6 +1,7 @@
 """A Ray cluster: one cohort on each CPU or GPU of it, while its nodes come and go."""
 
 import contextlib
+import math
 import os
 import signal
 import socket
@@ -37,7 +38,8 @@ class RayExecutor:
         """CPUs or GPUs of the nodes alive; one where there is none, which then is waited for."""
         if time.monotonic() - self._counted_at > _COUNT_S:
             kind = "GPU" if self._device == "cuda" else "CPU"
-            self._slots = max(1, int(self._ray.cluster_resources().get(kind, 0)))
+            with _said_if_lost():
+                self._slots = max(1, int(self._ray.cluster_resources().get(kind, 0)))
             self._counted_at = time.monotonic()
         return self._slots
 
@@ -48,14 +50,16 @@ class RayExecutor:
 
     def submit(self, cohort: Sequence[Trial]) -> None:
         """Hand the cohort to the cluster."""
-        self._start(cohort, 1)
+        with _said_if_lost():
+            self._start(cohort, 1)
 
     def finished(self) -> list[Finished]:
         """Collect what has ended; wait up to a fifth of a second for the first."""
         if not self._running:
             return []
-        done, _ = self._ray.wait(list(self._running), timeout=_POLL_S)
-        return [finished for ref in done for finished in self._collect(ref)]
+        with _said_if_lost():
+            done, _ = self._ray.wait(list(self._running), timeout=_POLL_S)
+            return [finished for ref in done for finished in self._collect(ref)]
 
     def __enter__(self) -> "RayExecutor":
         _connect(self._ray, self._address)
@@ -66,8 +70,10 @@ class RayExecutor:
         return self
 
     def __exit__(self, *error: object) -> None:
-        for ref in self._running:
-            self._ray.cancel(ref, force=True)
+        with contextlib.suppress(Exception):  # where the cluster is lost, nothing is left to end
+            for ref in self._running:
+                self._ray.cancel(ref, force=True)
+        self._counted_at = math.inf  # the capacity stays what it was last
         self._ray.shutdown()
 
     def _start(self, cohort: Sequence[Trial], attempt: int) -> None:
@@ -116,6 +122,8 @@ def _ray() -> Any:
     # What Ray has to say of a worker or node that died, the executor says in one line.
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray would look for another cluster where it has lost the one that it was given.
+    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
     try:
         import ray
     except ImportError:
@@ -145,6 +153,18 @@ def _ensure_listening(address: str) -> None:
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if port.isdecimal():
         socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
+
+
+@contextlib.contextmanager
+def _said_if_lost() -> Iterator[None]:
+    """Whatever Ray raises while trials are handed over means that the cluster cannot be reached."""
+    try:
+        yield
+    except Exception as error:
+        raise KbenchError(
+            f"the Ray cluster is lost ({_one_line(error)}). What is stored is safe; the same "
+            "command goes on"
+        ) from None
 
 
 @contextlib.contextmanager
