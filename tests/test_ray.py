@@ -135,9 +135,11 @@ def test_a_lost_node_costs_only_what_it_ran_and_a_new_one_is_used(
     assert sorted(keys) == sorted([*set(keys), lost])
     assert not (begun / f"{doomed}-3").exists()
     assert list(begun.glob(f"{added.node_id}-*"))
-    assert progress.trials_run == len(set(keys))
     with Store(tmp_path / "ray") as store, Store(tmp_path / "here") as other:
-        assert all(store.get(key) for key in keys)
+        stored = {key for key in keys if store.get(key)}
+        assert lost in stored
+        assert len(stored) == progress.trials_run
+        assert len(set(keys) - stored) <= 2  # ran ahead, and were given up when the cell was done
         here = Driver([cell], other, InProcess())
         list(here.run())
     assert progress.run.complete
