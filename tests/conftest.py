@@ -116,6 +116,7 @@ class FakeExecutor:
 
     def submit(self, cohort):
         assert 1 <= len(cohort) <= self.cohort
+        assert all(trial.stacks_with(cohort[0]) for trial in cohort)
         assert self.idle
         self._waiting.append(list(cohort))
 

@@ -435,3 +435,12 @@ def test_a_profile_adds_up_what_the_trials_say_and_the_rest_is_idle(wide, tmp_pa
 
 def test_seconds_are_no_part_of_what_a_trial_came_to():
     assert made_up("passed", seconds={"training": 1.0}).digest("k") == made_up("passed").digest("k")
+
+
+def test_a_cohort_differs_in_samples_learning_rate_and_seed_alone(cell):
+    trial = cell.trial((3, 4), 1, Probe(n_samples=8, learning_rate=0.01))
+    other = cell.trial((3, 4), 2, Probe(n_samples=9, learning_rate=0.02))
+    assert trial.stacks_with(other)
+    assert trial.family() == other.family()
+    for changes in ({"tested": (9,)}, {"lengths": (3,)}, {"supervision": "cot"}):
+        assert not trial.stacks_with(dataclasses.replace(other, **changes))
