@@ -271,11 +271,6 @@ class Search:
         """The smallest size known to pass."""
         return min((size for size in self._outcomes if self.verdict(size)), default=None)
 
-    def winner(self) -> float | None:
-        """The learning rate that passes at the smallest size to pass."""
-        outcomes = self._outcomes.get(self.smallest_passing() or 0, {})
-        return next((r for r in self._learning_rates if outcomes.get(r) == "passed"), None)
-
     def largest_tried(self) -> int | None:
         """The largest size with a verdict."""
         judged = (size for size in self._outcomes if self.verdict(size) is not None)

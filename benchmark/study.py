@@ -140,9 +140,7 @@ class Cell:
 class SeedSearch:
     """N* at one set of lengths, for one seed: the search, and what only the data knows of it."""
 
-    def __init__(
-        self, cell: Cell, lengths: Lengths, guess: float | None, favourite: float | None = None
-    ) -> None:
+    def __init__(self, cell: Cell, lengths: Lengths, guess: float | None) -> None:
         shares = cell.shares(lengths)
         rule = cell.protocol.search
         n_validation = shares.n_validation
@@ -152,8 +150,7 @@ class SeedSearch:
         self._universe = cell.universes[lengths[0]] if len(lengths) == 1 else None
         self._has_all = available <= rule.n_max
         self.largest = largest
-        rates = sorted(cell.protocol.learning_rates, key=lambda rate: rate != favourite)
-        self.search = Search(rates, path_for(rule, largest, guess))
+        self.search = Search(cell.protocol.learning_rates, path_for(rule, largest, guess))
         self.errors: list[str] = []
 
     def bracket(self) -> Bracket:
@@ -195,8 +192,7 @@ class CellRun:
     def _open_searches(self) -> None:
         """Open each search whose starting point is known.
 
-        What a shorter length, or the first seed, needed steers where a search starts, and which
-        learning rate it tries first. Which search
+        What a shorter length, or the first seed, needed steers where a search starts. Which search
         waits for which is fixed, so the trials are the same whatever happens to run at once.
         """
         first = self.cell.seeds[0]
@@ -213,8 +209,7 @@ class CellRun:
                 continue
             if before in self.searches and (found := self.searches[before].search.bracket):
                 guess = found.high * growth if found.high else None
-                winner = self.searches[before].search.winner()
-                self.searches[lengths, seed] = SeedSearch(self.cell, lengths, guess, winner)
+                self.searches[lengths, seed] = SeedSearch(self.cell, lengths, guess)
 
     def wanted(self, k: int = 1) -> list[Trial]:
         """The next trial of every search that is open, most urgent first; then the tests.

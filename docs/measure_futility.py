@@ -107,9 +107,16 @@ def curve(trial):
     with one_thread():
         train(
             [trial],
-            lambda m: points.append((m.steps, m.last_validation_loss, m.last_training_loss)),
+            lambda m: points.append(
+                (m.steps, _figures(m.last_validation_loss), _figures(m.last_training_loss))
+            ),
         )
     return {"key": trial.key(), "spec": trial.spec(), "curve": points}
+
+
+def _figures(loss):
+    """Six of them, for files of a size that can be kept."""
+    return float(f"{loss:.6g}")
 
 
 def run(protocol, path):

@@ -2,8 +2,9 @@
 
     python docs/paper_cost.py [cpu|cuda]
 
-Times training steps of the `paper` sizes on modadd, m = 5, at the published longest lengths, on one
-core or one GPU, and multiplies. On CUDA also a cohort of 15, the learning rates × seeds of one size.
+Times training steps of the `paper` sizes on modadd, m = 5, at the published longest lengths, on
+one core or one GPU, and multiplies. On CUDA also a cohort of 15: the learning rates × seeds of a
+size.
 """
 
 import sys

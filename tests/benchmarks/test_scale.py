@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from conftest import made_up
@@ -94,5 +95,32 @@ def test_store_of_200_000_trials(benchmark, report, tmp_path):
         recalled_per_s=stored / recalled,
         show_s=shown,
         resumed_s=resumed,
+    )
+    benchmark.pedantic(lambda: None, rounds=1)
+
+
+@pytest.mark.slow
+def test_steps_against_bisection_and_the_published_procedure(
+    benchmark, report, tmp_path, tiny_yaml, monkeypatch
+):
+    """Of one cell, everything trained here; `docs/measure_search.py` does it for nine."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "docs")
+    import measure_search
+
+    protocol = protocols.load(str(tiny_yaml) if benchmark.disabled else "quick")
+    cells = measure_search.cells(protocols.load("quick"))
+    (cell,) = (c for c in cells if (c.model, c.supervision) == ("lstm", "aligned"))
+    if benchmark.disabled:
+        cell = dataclasses.replace(
+            cell, protocol=protocol, lengths=(3, 4), universes={3: 27, 4: 81}, seeds=(1,)
+        )
+    found = measure_search.figures(cell, measure_search.Curves(tmp_path / "curves.jsonl"))
+    assert found["ours"] < found["stopping"] < found["full"]
+    assert len(found["by_search"]) == (len(cell.lengths) + 1) * len(cell.seeds)
+    report(
+        full_per_ours=found["full"] / found["ours"],
+        stopping_per_ours=found["stopping"] / found["ours"],
+        paper_per_ours=found["paper"] / found["ours"],
+        steps_apart=max(found["by_search"]),
     )
     benchmark.pedantic(lambda: None, rounds=1)
