@@ -11,8 +11,8 @@ from kbench.supervision import IGNORE
 
 AHEAD = 64
 """Steps whose batches are drawn at once, so that the device is sent few large pieces."""
-CHUNK = 512
-"""Samples of each member per forward pass of a validation."""
+CHUNK = 2048
+"""Samples of all members together per forward pass of a validation."""
 
 
 class Learner(Protocol):
@@ -28,7 +28,7 @@ class Learner(Protocol):
     validation_targets: Tensor
 
     def next_batch(self) -> Tensor:
-        """Indices of the training samples of its next step."""
+        """Indices of the training samples of its next step, on the CPU."""
 
     def judge(self, loss: float, fit_sum: float) -> None:
         """Take the validation loss, and the sum of the training losses since the last one."""
@@ -83,8 +83,8 @@ class Cohort:
             self._index_KB, self._graph = index_KB.clone(), None
         self._index_KB.copy_(index_KB)
         if self._captures:
-            if self._graph is None:
-                self._graph = self._capture()
+            self._graph = self._graph or self._capture()
+        if self._graph:
             self._graph.replay()
         else:
             self._advance()
@@ -104,7 +104,7 @@ class Cohort:
             [self._numbers[k] for k in members.tolist()],
         ).to(self._device)
         total = torch.zeros(len(learners), dtype=torch.float64, device=self._device)
-        for chunk in rows.split(CHUNK, dim=1):
+        for chunk in rows.split(max(32, CHUNK // len(learners)), dim=1):
             total += self._stack.nats(*self._validation[chunk], members)
         return total.tolist()
 
@@ -133,7 +133,7 @@ class Cohort:
     def _draw(self) -> list[Tensor]:
         """The batches of the next steps, the last step's first."""
         steps = [
-            self._training.padded([m.next_batch().cpu() for m in self._learners], self._numbers)
+            self._training.padded([m.next_batch() for m in self._learners], self._numbers)
             for _ in range(AHEAD)
         ]
         return list(torch.stack(steps[::-1]).to(self._device).unbind())
@@ -141,8 +141,11 @@ class Cohort:
     def _advance(self) -> None:
         self._fit_K += self._stack.step(*self._training[self._index_KB])
 
-    def _capture(self) -> torch.cuda.CUDAGraph:
-        """The step as a CUDA graph, after steps in which libraries set themselves up, undone."""
+    def _capture(self) -> torch.cuda.CUDAGraph | None:
+        """The step as a CUDA graph, after steps in which libraries set themselves up, undone.
+
+        None for a model whose step cannot be captured, because it looks at what it computes.
+        """
         state = [*self._stack.state(), self._fit_K]
         before = [tensor.clone() for tensor in state]
         aside = torch.cuda.Stream()
@@ -152,8 +155,11 @@ class Cohort:
                 self._advance()
         torch.cuda.current_stream().wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self._advance()
+        try:
+            with torch.cuda.graph(graph):
+                self._advance()
+        except RuntimeError:
+            self._captures = False
         for tensor, value in zip(state, before, strict=True):
             tensor.copy_(value)
-        return graph
+        return graph if self._captures else None

@@ -20,11 +20,13 @@ from kbench.trial import Trial, TrialResult
 def recall(run: CellRun, store: Store) -> int:
     """Tell a fresh cell all that the store has of it; the number of trials told."""
     # Of thousands of rows not one is garbage, and looking for it takes longer than reading them.
+    enabled = gc.isenabled()
     gc.disable()
     try:
         return run.recall(store.endings) + len(replay(run, store))
     finally:
-        gc.enable()
+        if enabled:
+            gc.enable()
 
 
 def replay(run: CellRun, store: Store, skip: Container[str] = ()) -> list[Trial]:
@@ -93,7 +95,7 @@ class Driver:
         """Every trial that this command has run, and its seconds."""
         self._failed_once: set[str] = set()
         self._times: Counter[str] = Counter()
-        self._store_s = 0.0
+        self._elapsed = self._store_s = 0.0
         for cell in cells:
             store.add_cell(cell.spec())
 
@@ -109,6 +111,7 @@ class Driver:
                 self._stamp(progress)
                 yield progress
         while not self._stopping():
+            self._elapsed = time.perf_counter() - self._started
             if not self._store.full:
                 yield from self._fill()
                 if all(p.run.complete for p in self.progress):
@@ -134,7 +137,7 @@ class Driver:
         )
         return Profile(
             workers=self._executor.capacity,
-            elapsed=time.perf_counter() - self._started,
+            elapsed=self._elapsed,
             trials=self._times,
             store=self._store_s,
             ahead=ahead,
@@ -184,19 +187,25 @@ class Driver:
             if trial.key() in self._under_way:
                 continue
             cohort = [trial]
-            if self._executor.cohort > 1:
+            # What has broken down goes alone, so that it takes no others along.
+            if self._executor.cohort > 1 and trial.key() not in self._failed_once:
                 others = (t for t in self._ahead(progress) if t != trial and t.stacks_with(trial))
                 cohort += itertools.islice(others, self._executor.cohort - 1)
             self._under_way |= {t.key(): (progress, t) for t in cohort}
             self._executor.submit(cohort)
 
     def _ahead(self, progress: Progress) -> Iterator[Trial]:
-        """What the cell wants or may come to want, and has not been run or begun."""
-        for trial in progress.run.wanted(self._executor.capacity * self._executor.cohort):
-            key = trial.key()
-            new = key not in self._under_way and key not in self._failed_once
-            if new and key not in self._ran and self._store.get(key) is None:
-                yield trial
+        """What the cell wants or may come to want, and has not been run or begun; nearest first."""
+        seen: set[str] = set()
+        for k in (2**i for i in range(self._executor.capacity.bit_length() + 7)):
+            for trial in progress.run.wanted(k):
+                key = trial.key()
+                if key in seen:
+                    continue
+                seen.add(key)
+                new = key not in self._under_way and key not in self._failed_once
+                if new and key not in self._ran and self._store.get(key) is None:
+                    yield trial
 
 
 def _broken(reason: str) -> TrialResult:

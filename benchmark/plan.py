@@ -94,8 +94,11 @@ def _seconds_per_step(cell: Cell, lengths: Lengths, device: str) -> float:
     there_are = sum(cell.universes[n] for n in lengths)
     n_samples = min(cell.protocol.training.batch_size, there_are // 2)
     probe = Probe(n_samples=n_samples, learning_rate=cell.protocol.learning_rates[0])
-    with one_thread():
-        return seconds_per_step(cell.trial(lengths, cell.seeds[0], probe), device)
+    try:
+        with one_thread():
+            return seconds_per_step(cell.trial(lengths, cell.seeds[0], probe), device)
+    except Exception:  # whatever a model of one's own raises; its trials will say it in one line
+        return 0.0
 
 
 def total(plans: Sequence[Plan]) -> Plan:

@@ -192,7 +192,10 @@ def _check(protocol: Protocol, where: str) -> None:
         "seeds: count and step must be at least 1, first at least 0": (
             min(protocol.seeds.count, protocol.seeds.step) >= 1 and protocol.seeds.first >= 0
         ),
-        "search: n_max must be at least 1": search.n_max >= 1,
+        "seeds must stay below 2^62": protocol.seeds.first
+        + protocol.seeds.count * protocol.seeds.step
+        < 1 << 62,
+        "search: n_max must be at least 1 and below 2^62": 1 <= search.n_max < 1 << 62,
         "search: resolution must be above 1": (
             not isinstance(search, BracketRule) or search.resolution > 1
         ),

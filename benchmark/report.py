@@ -149,7 +149,7 @@ def sharing(run: CellRun) -> tuple[Interval, PerSeed]:
 def errors(run: CellRun) -> list[str]:
     """One line for every trial that failed twice."""
     searches = [line for search in run.searches.values() for line in search.errors]
-    return searches + run.test_errors
+    return sorted(searches) + sorted(run.test_errors)
 
 
 def _n_star(run: CellRun, lengths: Lengths) -> dict[str, Any]:

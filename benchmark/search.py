@@ -155,14 +155,10 @@ class Search:
     def tell(self, probe: Probe, outcome: str) -> None:
         """File an outcome (`passed`, `failed`, `error`). Repeats, and late answers, do no harm."""
         outcomes = self._outcomes.setdefault(probe.n_samples, {})
-        before = outcomes.get(probe.learning_rate)
-        if before in (None, "error"):
+        if outcomes.get(probe.learning_rate, "error") == "error":
             outcomes[probe.learning_rate] = outcome
             self._judge(probe.n_samples, outcomes)
-        if "error" in (before, outcome) and self._broken != self.broken():
-            self._begin()  # on the path that avoids other sizes
-        else:
-            self._walk()
+        self._go_on(outcomes)
 
     def recall(self, outcome_of: Callable[[int, float], str | None]) -> list[Probe]:
         """File all that the search asks for, one after the other, as far as outcomes are known.
@@ -182,8 +178,15 @@ class Search:
                 if outcome == "passed":
                     break
             self._judge(size, outcomes)
-            self._walk()
+            self._go_on(outcomes)
         return filed
+
+    def _go_on(self, outcomes: Mapping[float, str]) -> None:
+        """After news of a size: along the path, or from the start of one that avoids that size."""
+        if ("error" in outcomes.values() or self._broken) and self._broken != self.broken():
+            self._begin()
+        else:
+            self._walk()
 
     def _begin(self) -> None:
         """Set out on the path from its start."""

@@ -193,7 +193,7 @@ class CellRun:
         """Open each search whose starting point is known.
 
         What a shorter length, or the first seed, needed steers where a search starts. Which search
-        waits for which is fixed, so the trials are the same whatever happens to run at once.
+        waits for which is fixed, so what is asked for is the same whatever happens to run at once.
         """
         first = self.cell.seeds[0]
         for lengths, seed in self._keys:
@@ -253,8 +253,8 @@ class CellRun:
     def _tested(self, seed: int, size: int) -> Trial:
         """The first learning rate that passes at this size, else the one of the least loss.
 
-        Which rates were run depends on the number of workers, so one that was not is tested too,
-        and passed over if it fails.
+        A search leaves the rates after the first to pass; where none passed before, one that was
+        not run is tested too, and passed over if it fails.
         """
         best, least = None, math.inf
         for rate in self.cell.protocol.learning_rates:
@@ -264,8 +264,9 @@ class CellRun:
             found = self.ending(trial) or self.tests.get(test.key())
             if found is None or found.outcome == "passed":
                 return test
-            if best is None or (found.best_loss or math.inf) < least:
-                best, least = test, found.best_loss or math.inf
+            loss = math.inf if found.best_loss is None else found.best_loss
+            if best is None or loss < least:
+                best, least = test, loss
         assert best is not None
         return best
 

@@ -90,14 +90,14 @@ class Member:
         """Indices of the next batch: epochs in a new order each, an incomplete last batch left."""
         batch = next(self._epoch, None)
         if batch is None:
-            order = torch.from_numpy(self._rng.permutation(len(self.tokens))).to(self.tokens.device)
+            order = torch.from_numpy(self._rng.permutation(len(self.tokens)))
             self._epoch = iter(order.split(self.batch_size)[: len(order) // self.batch_size])
             batch = next(self._epoch)
         return batch
 
     def step(self) -> None:
         """One optimiser step on the mean cross-entropy over the batch's supervised positions."""
-        batch = self.next_batch()
+        batch = self.next_batch().to(self.tokens.device)
         logits_BTV = self.model(self.tokens[batch].long())
         loss = F.cross_entropy(
             logits_BTV.flatten(0, 1), self.targets[batch].flatten().long(), ignore_index=IGNORE
@@ -234,8 +234,11 @@ def training(
     _share(clock.lap(), "other", active)
     while active:
         engine.step()
+        due = [member for member in active if member.due()]
+        if due and device == "cuda":
+            torch.cuda.synchronize()  # or the steps' time would be the validation's
         _share(clock.lap(), "training", active)
-        if not (due := [member for member in active if member.due()]):
+        if not due:
             continue
         engine.validate(due)
         _share(clock.lap(), "validation", due)

@@ -35,6 +35,8 @@ class Attention(nn.Module):
         inner = heads * math.ceil(width / heads)
         self.qkv = nn.Linear(width, 3 * inner)
         self.out = nn.Linear(inner, width)
+        self.slopes_H: Tensor
+        self.register_buffer("slopes_H", torch.tensor(slopes(heads)), persistent=False)
 
     def forward(self, x_BTD: Tensor, past: Any = None) -> tuple[Tensor, Any]:
         """softmax(q kᵀ / √d − slope · (i − j)) v; keys and values so far."""
@@ -48,8 +50,7 @@ class Attention(nn.Module):
         ahead_TS = torch.arange(S, device=x_BTD.device) - torch.arange(
             S - T, S, device=x_BTD.device
         ).unsqueeze(-1)
-        slopes_H = torch.tensor(slopes(self.heads), device=x_BTD.device)
-        scores_BHTS = scores_BHTS + slopes_H[:, None, None] * ahead_TS
+        scores_BHTS = scores_BHTS + self.slopes_H[:, None, None] * ahead_TS
         weights_BHTS = scores_BHTS.masked_fill(ahead_TS > 0, -math.inf).softmax(-1)
         return self.out(rearrange(weights_BHTS @ v, "b h t d -> b t (h d)")), (k, v)
 

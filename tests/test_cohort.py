@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from test_training import a_trial, member
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from kbench.cohort import Cohort
 from kbench.conformance import Subject, check
@@ -169,6 +170,53 @@ def test_a_model_that_torch_could_only_loop_over_does_not_count_as_stackable():
     )
     assert reason
     assert "\n" not in reason
+
+
+class Log(TorchDispatchMode):
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.add(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("model", STACKABLE)
+def test_a_step_never_looks_at_what_it_computes(model):
+    """Copies from the host and values read by it cannot be captured in a CUDA graph."""
+    together = Cohort([member(t) for t in cohort_of(model)])
+    together.step()
+    with Log() as log:
+        together._advance()
+    assert len(log.names) > 10
+    assert not log.names & {"lift_fresh", "_local_scalar_dense", "nonzero", "item"}
+
+
+def test_a_step_that_cannot_be_captured_is_taken_all_the_same(monkeypatch):
+    @contextlib.contextmanager
+    def graph(g):
+        raise RuntimeError("operation not permitted when stream is capturing")
+        yield
+
+    stream = SimpleNamespace(wait_stream=lambda other: None)
+    fakes = {
+        "Stream": lambda: stream,
+        "current_stream": lambda: stream,
+        "stream": lambda s: contextlib.nullcontext(),
+        "CUDAGraph": lambda: None,
+        "graph": graph,
+    }
+    for name, fake in fakes.items():
+        monkeypatch.setattr(torch.cuda, name, fake)
+    plain, tried = ([exact_member(t) for t in cohort_of("rnn")] for _ in range(2))
+    reference, together = Cohort(plain), Cohort(tried)
+    together._captures = True
+    for _ in range(3):
+        reference.step()
+        together.step()
+    assert not together._captures
+    torch.testing.assert_close(together._stack.parameters_KP, reference._stack.parameters_KP)
 
 
 def test_the_captured_step_is_the_plain_one(monkeypatch):

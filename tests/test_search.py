@@ -264,3 +264,33 @@ def test_recalling_is_asking_and_telling(rule, threshold, guess, known, seed):
     assert recalled.known() == told.known()
     finish(recalled, outcome_of), finish(told, outcome_of)
     assert recalled.bracket == told.bracket
+
+
+def test_a_size_that_breaks_down_by_its_last_answer_is_left_out_too():
+    """One learning rate broke down, and the other then failed: no verdict will ever come."""
+    for told in (("error", "failed"), ("failed", "error")):
+        search = search_over(RULES[0], 100)
+        for rate, outcome in zip(RATES, told, strict=True):
+            search.tell(Probe(100, rate), outcome)
+        assert search.broken() == [100]
+        finish(search, by_threshold(40))
+        assert search.bracket.low < 40 <= search.bracket.high < 100
+        recalled = search_over(RULES[0], 100)
+        recalled.tell(Probe(100, RATES[0]), "error")
+        outcomes = {(100, RATES[1]): "failed"}
+        recalled.recall(
+            lambda size, rate, known=outcomes: known.get(
+                (size, rate), by_threshold(40)(Probe(size, rate))
+            )
+        )
+        assert recalled.bracket == search.bracket
+
+
+def test_what_is_asked_first_is_what_the_search_waits_for():
+    """Whatever has gone wrong: a run that may come to be needed is never the first."""
+    for seed in range(200):
+        rng, search = random.Random(seed), search_over(RULES[0], 200)
+        while probes := search.ask(4):
+            assert probes[0].n_samples == search._waits_for
+            search.tell(probes[0], rng.choice(["passed", "failed", "error"]))
+        assert search.bracket is not None

@@ -408,7 +408,7 @@ def test_a_sharing_factor_does_not_wait_for_the_tests(wide, tmp_path):
 # Where the time went
 
 
-def test_a_profile_adds_up_what_the_trials_say_and_the_rest_is_idle(wide, tmp_path, monkeypatch):
+def test_a_profile_adds_up_what_the_trials_say_and_the_rest_is_idle(wide, tmp_path):
     seconds = {"data": 1.0, "training": 5.0, "validation": 2.0, "other": 0.5}
 
     class Executor(FakeExecutor):
@@ -422,7 +422,7 @@ def test_a_profile_adds_up_what_the_trials_say_and_the_rest_is_idle(wide, tmp_pa
     executor = Executor(rule, capacity=5)
     with Store(tmp_path) as store:
         driver = run(wide, store, executor)
-    monkeypatch.setattr(driver, "_started", driver._started - 10_000)
+    driver._elapsed += 10_000
     profile = driver.profile()
     n = len(executor.ran)
     assert profile.trials == {name: value * n for name, value in seconds.items()}
@@ -444,3 +444,36 @@ def test_a_cohort_differs_in_samples_learning_rate_and_seed_alone(cell):
     assert trial.family() == other.family()
     for changes in ({"tested": (9,)}, {"lengths": (3,)}, {"supervision": "cot"}):
         assert not trial.stacks_with(dataclasses.replace(other, **changes))
+
+
+def test_what_breaks_a_cohort_takes_no_other_trial_along(wide, tmp_path):
+    """Executors lose a cohort as a whole; alone, all but the culprits end as they should."""
+
+    def culprit(trial):
+        return trial.lengths == (5,) and 40 < trial.n_samples < 60
+
+    class Executor(FakeExecutor):
+        def finished(self):
+            done = super().finished()
+            if any(culprit(f.trial) for f in done):
+                return [dataclasses.replace(f, result=None, error="it broke") for f in done]
+            return done
+
+    documents = []
+    for cohort in (1, 15):
+        with Store(tmp_path / str(cohort)) as store:
+            driver = run(wide, store, Executor(rule, 2, random.Random(1), cohort))
+        documents.append(stable(document(driver.progress)))
+    assert documents[0]["errors"]
+    assert documents[0] == documents[1]
+
+
+def test_a_learning_rate_that_always_breaks_down_only_widens_brackets(wide, tmp_path):
+    with Store(tmp_path) as store:
+        executor = FakeExecutor(lambda t: "error" if t.learning_rate == 3e-3 else rule(t))
+        cell_run = run(wide, store, executor).progress[0].run
+    assert cell_run.complete
+    for n, threshold in THRESHOLDS.items():
+        for seed, bracket in zip(wide.seeds, cell_run.brackets((n,)), strict=True):
+            assert bracket.low is None  # no size is known to fail
+            assert bracket.high is None or bracket.high >= threshold * (1 + 0.2 * seed)

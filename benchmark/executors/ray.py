@@ -134,16 +134,17 @@ def _ray() -> Any:
 def _connect(ray: Any, address: str | None) -> None:
     """Raises KbenchError where no cluster answers."""
     quiet = {"log_to_driver": False, "logging_level": "CRITICAL"}
-    if address is None:
-        with _own_signal_handlers():
-            ray.init("local", include_dashboard=False, object_store_memory=100 << 20, **quiet)
-        return
     try:
+        if address is None:
+            with _own_signal_handlers():
+                ray.init("local", include_dashboard=False, object_store_memory=100 << 20, **quiet)
+            return
         _ensure_listening(address)
         with _own_signal_handlers(), _silent():
             ray.init(address, **quiet)
     except (Exception, SystemExit) as error:
-        raise KbenchError(f"--ray-address {address}: {error}") from None
+        where = "a Ray instance of its own" if address is None else f"--ray-address {address}"
+        raise KbenchError(f"{where}: {error}") from None
 
 
 def _ensure_listening(address: str) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import statistics
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from conftest import made_up
 
 from kbench import protocol as protocols
 from kbench.driver import Progress, recall
+from kbench.search import Probe
 from kbench.store import Store
 from kbench.study import Cell, CellRun
 
@@ -95,7 +97,29 @@ def test_store_of_200_000_trials(benchmark, report, tmp_path):
         recalled_per_s=stored / recalled,
         show_s=shown,
         resumed_s=resumed,
+        bytes_per_trial=(tmp_path / "store" / "trials.sqlite3").stat().st_size / stored,
     )
+    benchmark.pedantic(lambda: None, rounds=1)
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_ray_hands_over_and_back(benchmark, report, cell, monkeypatch):
+    """Milliseconds of a cohort that does nothing, on a Ray instance of this machine."""
+    pytest.importorskip("ray")
+    from kbench.executors import ray as executor_module
+
+    monkeypatch.setattr(executor_module, "_run", lambda cohort, device, directory: ([], "nothing"))
+    trial = cell.trial((3,), 1, Probe(n_samples=8, learning_rate=0.01))
+    with executor_module.on_ray(None) as executor:
+        times = []
+        for _ in range(5 if benchmark.disabled else 500):
+            start = time.perf_counter()
+            executor.submit([trial])
+            while not executor.finished():
+                pass
+            times.append(1e3 * (time.perf_counter() - start))
+    report(median_ms=statistics.median(times), least_ms=min(times))
     benchmark.pedantic(lambda: None, rounds=1)
 
 
