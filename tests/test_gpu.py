@@ -2,13 +2,16 @@
 
 import pytest
 import torch
+from test_cohort import cohort_of
 from test_models import scan_inputs
+from test_training import splits
 
+from kbench.cohort import Cohort
 from kbench.modules import build
 from kbench.registry import models
 from kbench.scan import kernel_scan, missing, torch_scan
 from kbench.search import Probe
-from kbench.training import train
+from kbench.training import Member, train
 
 pytestmark = [
     pytest.mark.gpu,
@@ -67,3 +70,19 @@ def test_a_trial_trains_on_the_gpu(cell):
     assert there.outcome == here.outcome
     assert there.data_sha256 == here.data_sha256
     assert there.environment["device"] == torch.cuda.get_device_name()
+
+
+@pytest.mark.parametrize("model", ["transformer", "transformer-alibi", "rnn", "dense-ssm", "xlstm"])
+def test_a_captured_cohort_ends_as_its_trials_alone_on_the_cpu(model):
+    cohort = cohort_of(model, eps=0.8)
+    there, here = train(cohort, device="cuda"), train(cohort)
+    for ours, theirs in zip(there, here, strict=True):
+        assert ours.outcome == theirs.outcome
+        assert ours.data_sha256 == theirs.data_sha256
+        assert ours.best_loss == pytest.approx(theirs.best_loss, rel=0.1)
+
+
+def test_the_transformer_is_stacked_and_captured():
+    captured = Cohort([Member(t, *splits(t), "cuda") for t in cohort_of("transformer")])
+    captured.step()
+    assert captured._captures
