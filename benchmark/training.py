@@ -98,11 +98,10 @@ class Member:
     def step(self) -> None:
         """One optimiser step on the mean cross-entropy over the batch's supervised positions."""
         batch = self.next_batch().to(self.tokens.device)
-        logits_BTV = self.model(self.tokens[batch].long())
-        loss = F.cross_entropy(
-            logits_BTV.flatten(0, 1), self.targets[batch].flatten().long(), ignore_index=IGNORE
-        )
-        self.optimizer.zero_grad()
+        self.optimizer.zero_grad()  # first of all: its memory is used again at once
+        logits_BTV = self.model(self.tokens.index_select(0, batch).long())
+        targets = self.targets.index_select(0, batch).flatten().long()
+        loss = F.cross_entropy(logits_BTV.flatten(0, 1), targets, ignore_index=IGNORE)
         loss.backward()
         self.optimizer.step()
         self.steps += 1

@@ -144,8 +144,8 @@ class FakeExecutor:
 def compare(benchmark):
     """Seconds of each function: the fastest of many calls, taken in turns so that load is fair."""
 
-    def compare(**functions):
-        rounds, fastest = 2 if benchmark.disabled else 40, {}
+    def compare(rounds=40, **functions):
+        rounds, fastest = 2 if benchmark.disabled else rounds, {}
         for function in functions.values():
             function()
         for _ in range(rounds):
