@@ -78,9 +78,6 @@ def main(device):
     mean = sum(found) / len(found)
     hours = RUNS * budget * mean / 3600
     print(f"mean {1e3 * mean:.1f} ms; {RUNS:,} runs of {budget:,} steps: {hours:,.0f} hours")
-    print(
-        f"at a fifth of the steps, which is what early stopping may leave: {hours / 5:,.0f} hours"
-    )
 
 
 if __name__ == "__main__":
