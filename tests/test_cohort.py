@@ -107,7 +107,9 @@ def test_a_member_that_diverges_takes_no_other_along():
     wild = dataclasses.replace(wild, learning_rate=1e38)
     first, *rest = train([wild, *others], stack=True)
     assert first.reason == "diverged"
-    assert [r.digest("") for r in rest] == [r.digest("") for r in train(others, stack=True)]
+    for ours, theirs in zip(rest, train(others, stack=True), strict=True):
+        assert (ours.outcome, ours.steps) == (theirs.outcome, theirs.steps)
+        assert ours.best_loss == pytest.approx(theirs.best_loss, rel=1e-2)
 
 
 def test_a_trained_model_comes_back_from_the_stack_to_be_tested():

