@@ -1,6 +1,5 @@
 """Is this module a causal sequence model, as everything else in kbench takes for granted?"""
 
-import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kbench.errors import KbenchError
+from kbench.errors import KbenchError, one_line
 from kbench.modules import build, parameter_count, state_size
 from kbench.registry import Entry
 from kbench.stack import Stack, why_not
@@ -232,7 +231,7 @@ def check(subject: Subject) -> list[Check]:
         except Nonconforming as error:
             checks.append(Check(name=name, passed=False, detail=str(error)))
         except (Exception, SystemExit) as error:  # a model may raise anything
-            checks.append(Check(name=name, passed=False, detail=_one_line(error)))
+            checks.append(Check(name=name, passed=False, detail=one_line(error)))
     return checks
 
 
@@ -244,10 +243,5 @@ def ensure_usable(subject: Subject) -> None:
         except KbenchError:
             raise
         except (Exception, SystemExit) as error:
-            reason = error if isinstance(error, Nonconforming) else _one_line(error)
+            reason = error if isinstance(error, Nonconforming) else one_line(error)
             raise KbenchError(f"model {subject.entry.name}: {name}: {reason}") from None
-
-
-def _one_line(error: BaseException) -> str:
-    first = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {textwrap.shorten(first, 200)}"

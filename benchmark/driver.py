@@ -96,8 +96,9 @@ class Driver:
         self._failed_once: set[str] = set()
         self._times: Counter[str] = Counter()
         self._elapsed = self._store_s = 0.0
-        for cell in cells:
-            store.add_cell(cell.spec())
+        for progress in self.progress:
+            store.add_cell(progress.run.cell.spec())
+            progress.trials_reused = recall(progress.run, store)
 
     def run(self) -> Iterator[Progress]:
         """Yields a cell whenever something new is known of it, until all are complete.
@@ -106,8 +107,7 @@ class Driver:
         brought to their end and stored, and StoreFullError is raised.
         """
         for progress in self.progress:
-            if told := recall(progress.run, self._store):
-                progress.trials_reused = told
+            if progress.trials_reused:
                 self._stamp(progress)
                 yield progress
         while not self._stopping():
@@ -197,6 +197,7 @@ class Driver:
     def _ahead(self, progress: Progress) -> Iterator[Trial]:
         """What the cell wants or may come to want, and has not been run or begun; nearest first."""
         seen: set[str] = set()
+        # Looking far ahead takes time: no further than it takes to keep everyone busy.
         for k in (2**i for i in range(self._executor.capacity.bit_length() + 7)):
             for trial in progress.run.wanted(k):
                 key = trial.key()

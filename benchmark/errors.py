@@ -1,6 +1,7 @@
 """What a user can get wrong, said in one line."""
 
 import difflib
+import textwrap
 from collections.abc import Iterable
 
 
@@ -14,3 +15,9 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> KbenchError:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return KbenchError(f"unknown {kind} {name!r}{hint} (known: {', '.join(known)})")
+
+
+def one_line(error: BaseException) -> str:
+    """Kind and first line of an error that somebody else raised, a user's model for instance."""
+    first = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {textwrap.shorten(first, 200)}"

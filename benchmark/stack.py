@@ -1,18 +1,17 @@
 """Models of one shape trained side by side as one: one step for all of them."""
 
 import copy
-import textwrap
 import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vjp, vmap
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from kbench.supervision import IGNORE
+from kbench.errors import one_line
+from kbench.loss import cross_entropy
 
 BETAS, EPS = (0.9, 0.999), 1e-8
 """Of Adam (Kingma & Ba 2014, arXiv 1412.6980), as in torch.optim."""
@@ -89,12 +88,12 @@ class Stack:
 
     def _mean(self, parameters_P: Tensor, constants: Any, tokens: Tensor, targets: Tensor) -> Any:
         logits = self._logits(parameters_P, constants, tokens)
-        return _cross_entropy(logits, targets, "mean")
+        return cross_entropy(logits, targets, "mean")
 
     def _sum(self, parameters_P: Tensor, constants: Any, tokens: Tensor, targets: Tensor) -> Any:
         def nats(parameters_P: Tensor) -> Tensor:
             logits = self._logits(parameters_P, constants, tokens)
-            return _cross_entropy(logits, targets, "sum")
+            return cross_entropy(logits, targets, "sum")
 
         # Operations without a vmap rule, such as torch's GRU, stack where they are differentiated.
         return vjp(nats, parameters_P)[0]
@@ -107,18 +106,8 @@ def why_not(models: Sequence[nn.Module], tokens_KBT: Tensor) -> str | None:
         with warnings.catch_warnings(action="error"):
             Stack(models, [0.0] * len(models)).gradients(tokens_KBT, tokens_KBT)
     except Exception as error:  # every operation has its own way to say that it cannot
-        first = (str(error).strip().splitlines() or [""])[0]
-        return f"{type(error).__name__}: {textwrap.shorten(first, 200)}"
+        return one_line(error)
     return None
-
-
-def _cross_entropy(logits_BTV: Tensor, targets_BT: Tensor, reduction: str) -> Tensor:
-    return F.cross_entropy(
-        logits_BTV.flatten(0, 1),
-        targets_BT.flatten().long(),
-        ignore_index=IGNORE,
-        reduction=reduction,
-    )
 
 
 def _vector(model: nn.Module) -> Tensor:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 import kbench
@@ -18,6 +17,7 @@ from kbench.cohort import Cohort
 from kbench.data import Source, Split, chance, generator
 from kbench.errors import KbenchError
 from kbench.extrapolation import accuracy, longest_input
+from kbench.loss import cross_entropy
 from kbench.modules import build, lengthened
 from kbench.protocol import Futility
 from kbench.registry import models, tasks
@@ -100,8 +100,7 @@ class Member:
         batch = self.next_batch().to(self.tokens.device)
         self.optimizer.zero_grad()  # first of all: its memory is used again at once
         logits_BTV = self.model(self.tokens.index_select(0, batch).long())
-        targets = self.targets.index_select(0, batch).flatten().long()
-        loss = F.cross_entropy(logits_BTV.flatten(0, 1), targets, ignore_index=IGNORE)
+        loss = cross_entropy(logits_BTV, self.targets.index_select(0, batch))
         loss.backward()
         self.optimizer.step()
         self.steps += 1
@@ -116,12 +115,7 @@ class Member:
             self.validation_targets.split(VALIDATION_CHUNK),
             strict=True,
         ):
-            total += F.cross_entropy(
-                self.model(tokens.long()).flatten(0, 1),
-                targets.flatten().long(),
-                ignore_index=IGNORE,
-                reduction="sum",
-            ).item()
+            total += cross_entropy(self.model(tokens.long()), targets, "sum").item()
         return total / self.n_targets
 
     def validate(self) -> None:

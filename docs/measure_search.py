@@ -66,6 +66,10 @@ def bisection(sizes, broken=()):
             high = middle
         else:
             low = middle
+    return between(sizes, low, high)
+
+
+def between(sizes, low, high):
     return Bracket(
         low=sizes[low] if low >= 0 else None, high=sizes[high] if high < len(sizes) else None
     )
@@ -331,9 +335,7 @@ def secant_path(sizes, start, losses, eps):
     audit = min(high + 2, len(sizes) - 1)
     if high < audit and not any(i > high for i in tried):
         yield sizes[audit]
-    return Bracket(
-        low=sizes[low] if low >= 0 else None, high=sizes[high] if high < len(sizes) else None
-    )
+    return between(sizes, low, high)
 
 
 def variants(protocol, folder):

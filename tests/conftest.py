@@ -71,6 +71,17 @@ def changed(cell: Cell, **changes) -> Cell:
 
 
 @pytest.fixture
+def wide(cell):
+    return changed(
+        cell,
+        task_params={"m": 3},
+        lengths=tuple(range(2, 8)),
+        seeds=(1, 2, 3),
+        protocol=protocols.load("quick"),
+    )
+
+
+@pytest.fixture
 def small_disk(tmp_path):
     """A disk of 8 MiB."""
     mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", tmp_path])

@@ -195,22 +195,26 @@ def test_a_step_never_looks_at_what_it_computes(model):
     assert not log.names & {"lift_fresh", "_local_scalar_dense", "nonzero", "item"}
 
 
+def fake_cuda(monkeypatch, graph, make_graph):
+    stream = SimpleNamespace(wait_stream=lambda other: None)
+    fakes = {
+        "Stream": lambda: stream,
+        "current_stream": lambda: stream,
+        "stream": lambda s: contextlib.nullcontext(),
+        "CUDAGraph": make_graph,
+        "graph": graph,
+    }
+    for name, fake in fakes.items():
+        monkeypatch.setattr(torch.cuda, name, fake)
+
+
 def test_a_step_that_cannot_be_captured_is_taken_all_the_same(monkeypatch):
     @contextlib.contextmanager
     def graph(g):
         raise RuntimeError("operation not permitted when stream is capturing")
         yield
 
-    stream = SimpleNamespace(wait_stream=lambda other: None)
-    fakes = {
-        "Stream": lambda: stream,
-        "current_stream": lambda: stream,
-        "stream": lambda s: contextlib.nullcontext(),
-        "CUDAGraph": lambda: None,
-        "graph": graph,
-    }
-    for name, fake in fakes.items():
-        monkeypatch.setattr(torch.cuda, name, fake)
+    fake_cuda(monkeypatch, graph, lambda: None)
     plain, tried = ([exact_member(t) for t in cohort_of("rnn")] for _ in range(2))
     reference, together = Cohort(plain), Cohort(tried)
     together._captures = True
@@ -236,16 +240,7 @@ def test_the_captured_step_is_the_plain_one(monkeypatch):
         g.cohort, g.shape = together, together._index_KB.shape
         yield
 
-    stream = SimpleNamespace(wait_stream=lambda other: None)
-    fakes = {
-        "Stream": lambda: stream,
-        "current_stream": lambda: stream,
-        "stream": lambda s: contextlib.nullcontext(),
-        "CUDAGraph": Graph,
-        "graph": graph,
-    }
-    for name, fake in fakes.items():
-        monkeypatch.setattr(torch.cuda, name, fake)
+    fake_cuda(monkeypatch, graph, Graph)
     trials = cohort_of("transformer")
     plain, graphed = ([exact_member(t) for t in trials] for _ in range(2))
     reference, together = Cohort(plain), Cohort(graphed)

@@ -9,9 +9,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ORDER = [
     "errors", "registry", "scan", "tasks", "supervision", "data", "contract", "protocol", "trial",
-    "models", "modules", "stack", "conformance", "extrapolation", "cohort", "training", "search",
-    "sharing", "scaling", "executors", "store", "study", "driver", "plan", "report", "tables",
-    "view", "plot", "cli",
+    "loss", "models", "modules", "stack", "conformance", "extrapolation", "cohort", "training",
+    "search", "sharing", "scaling", "executors", "store", "study", "driver", "plan", "report",
+    "tables", "view", "plot", "cli",
 ]  # fmt: skip
 SOURCES = [p for folder in ("benchmark", "models", "tasks") for p in (ROOT / folder).rglob("*.py")]
 PURE = {"search": {"math", "collections", "dataclasses", "functools", "types", "typing"},

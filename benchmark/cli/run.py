@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kbench.cli.console import claim_stdout, err, out, print_json, say
 from kbench.cli.options import (
@@ -37,7 +37,7 @@ from kbench.cli.options import (
 if TYPE_CHECKING:
     from kbench.driver import Driver
     from kbench.executors import Executor
-    from kbench.study import Cell
+    from kbench.study import Cell, CellRun
 
 
 def run(
@@ -97,8 +97,8 @@ def measure(
     from kbench.view import View
 
     with _interruptible() as stopping, start(stopping) as executor, Store(store) as trials:
-        _announce(cells, trials, executor.capacity, device)
         driver = Driver(cells, trials, executor, stopping)
+        _announce([p.run for p in driver.progress], executor.capacity, device)
         try:
             with View(driver, err, err if as_json else out) as view:
                 for progress in driver.run():
@@ -151,11 +151,19 @@ def plan(
     workers = worker_count(workers, device)
     from rich.table import Table
 
-    from kbench.plan import total
+    from kbench.driver import recall
+    from kbench.plan import plan, total
+    from kbench.store import Store
+    from kbench.study import CellRun
     from kbench.tables import model_name, task_name
     from kbench.view import duration
 
-    plans = _plans(cells, store, device)
+    runs = [CellRun(cell) for cell in cells]
+    if (store / "trials.sqlite3").exists():
+        with Store(store, create=False) as trials:
+            for cell_run in runs:
+                recall(cell_run, trials)
+    plans = [plan(cell_run, device) for cell_run in runs]
     table = Table(title=f"Plan: {workers} workers", title_justify="left", title_style="bold")
     for column in ("model", "task", "supervision"):
         table.add_column(column)
@@ -176,26 +184,12 @@ def plan(
     out.print(table)
 
 
-def _plans(cells: "Sequence[Cell]", store: Path, device: str) -> list:
-    from kbench.driver import recall
-    from kbench.plan import plan
-    from kbench.store import Store
-    from kbench.study import CellRun
-
-    runs = [CellRun(cell) for cell in cells]
-    if (store / "trials.sqlite3").exists():
-        with Store(store, create=False) as trials:
-            for cell_run in runs:
-                recall(cell_run, trials)
-    return [plan(cell_run, device) for cell_run in runs]
-
-
-def _announce(cells: "Sequence[Cell]", store: Any, slots: int, device: str) -> None:
+def _announce(runs: "Sequence[CellRun]", slots: int, device: str) -> None:
     """Say beforehand what the run will cost."""
-    from kbench.plan import total
+    from kbench.plan import plan, total
     from kbench.view import duration
 
-    p = total(_plans(cells, store.path.parent, device))
+    p = total([plan(cell_run, device) for cell_run in runs])
     if p.searches_done == p.searches:
         say(f"all {p.searches} searches are in the store: nothing to run")
         return

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from pebble import ProcessExpired, ProcessPool
 
+from kbench.errors import one_line
 from kbench.executors import Executor, Finished
 from kbench.trial import Trial, TrialResult
 
@@ -86,7 +87,7 @@ class InProcess:
             return []
         except (Exception, SystemExit) as error:  # a user's model may; the driver decides
             lost, self._left = self._left, []
-            return [Finished(trial=t, result=None, error=_one_line(error)) for t in lost]
+            return [Finished(trial=t, result=None, error=one_line(error)) for t in lost]
         self._left.remove(trial)
         return [Finished(trial=trial, result=result)]
 
@@ -156,12 +157,8 @@ def _collect(cohort: Sequence[Trial], future: concurrent.futures.Future) -> list
     except ProcessExpired as error:
         reason = f"its worker died (exit {error.exitcode})"
     except (Exception, SystemExit) as error:  # whatever a user's model raised in the worker
-        reason = _one_line(error)
+        reason = one_line(error)
     return [Finished(trial=trial, result=None, error=reason) for trial in cohort]
-
-
-def _one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def _end_with_parent() -> None:

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from kbench.errors import KbenchError
+from kbench.errors import KbenchError, one_line
 from kbench.executors import Executor, Finished
-from kbench.executors.local import COHORT, _one_line, run_cohort
+from kbench.executors.local import COHORT, run_cohort
 from kbench.trial import Trial, TrialResult
 
 _POLL_S = 0.2
@@ -94,7 +94,7 @@ class RayExecutor:
                 return []
             results, reason = [], f"its worker died ({type(error).__name__})"
         except errors.RayError as error:  # the task never came to its first line
-            results, reason = [], _one_line(getattr(error, "cause", None) or error)
+            results, reason = [], one_line(getattr(error, "cause", None) or error)
         if reason:
             return [Finished(trial=trial, result=None, error=reason) for trial in cohort]
         return [Finished(trial=t, result=r) for t, r in zip(cohort, results, strict=True)]
@@ -115,7 +115,7 @@ def _run(cohort: Sequence[Trial], device: str, directory: str) -> tuple[list[Tri
     try:
         return run_cohort(cohort, device), ""
     except (Exception, SystemExit) as error:  # whatever a user's model raised
-        return [], _one_line(error) + where
+        return [], one_line(error) + where
 
 
 def _ray() -> Any:
@@ -163,7 +163,7 @@ def _said_if_lost() -> Iterator[None]:
         yield
     except Exception as error:
         raise KbenchError(
-            f"the Ray cluster is lost ({_one_line(error)}). What is stored is safe; the same "
+            f"the Ray cluster is lost ({one_line(error)}). What is stored is safe; the same "
             "command goes on"
         ) from None
 
