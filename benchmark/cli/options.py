@@ -307,7 +307,8 @@ def starts(
             raise KbenchError("--workers is for --executor local; a cluster has what it has")
         from kbench.executors.ray import on_ray
 
-        return lambda stopping: on_ray(ray_address, device)
+        cluster = on_ray(ray_address, device)
+        return lambda stopping: cluster
     if ray_address:
         raise KbenchError("--ray-address is the cluster for --executor ray, which is not given")
     from kbench.executors.local import local

@@ -96,7 +96,7 @@ def measure(
     from kbench.store import Store, StoreFullError
     from kbench.view import View
 
-    with _interruptible() as stopping, start(stopping) as executor, Store(store) as trials:
+    with Store(store) as trials, _interruptible() as stopping, start(stopping) as executor:
         driver = Driver(cells, trials, executor, stopping)
         _announce([p.run for p in driver.progress], executor.capacity, device)
         try:

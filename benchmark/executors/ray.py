@@ -25,13 +25,18 @@ no attempt."""
 
 
 class RayExecutor:
-    """Cohorts as Ray tasks of one CPU each, or of one GPU. Must be entered to be used."""
+    """Cohorts as Ray tasks of one CPU each, or of one GPU. Must be entered to be used.
+
+    Raises KbenchError where nothing listens at the address, or Ray is not installed.
+    """
 
     def __init__(self, address: str | None, device: str = "cpu") -> None:
         self._address, self._device, self.cohort = address, device, COHORT[device]
         self._running: dict[Any, tuple[Sequence[Trial], int]] = {}
         self._counted_at = 0.0
         self._ray = _ray()
+        if address is not None:
+            _ensure_listening(address)
 
     @property
     def capacity(self) -> int:
@@ -139,7 +144,6 @@ def _connect(ray: Any, address: str | None) -> None:
             with _own_signal_handlers():
                 ray.init("local", include_dashboard=False, object_store_memory=100 << 20, **quiet)
             return
-        _ensure_listening(address)
         with _own_signal_handlers(), _silent():
             ray.init(address, **quiet)
     except (Exception, SystemExit) as error:
@@ -148,12 +152,14 @@ def _connect(ray: Any, address: str | None) -> None:
 
 
 def _ensure_listening(address: str) -> None:
-    """Raises OSError where nothing listens; Ray itself would try for minutes."""
-    if address == "auto":
-        address = os.environ.get("RAY_ADDRESS", address)
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    """Before Ray itself tries, which it would for minutes."""
+    where = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
+    host, _, port = where.removeprefix("ray://").rpartition(":")
     if port.isdecimal():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
+        except (OSError, OverflowError) as error:
+            raise KbenchError(f"--ray-address {address}: {error}") from None
 
 
 @contextlib.contextmanager
