@@ -20,6 +20,7 @@ from kbench.extrapolation import accuracy, longest_input
 from kbench.loss import cross_entropy
 from kbench.modules import build, lengthened
 from kbench.protocol import Futility
+from kbench.provenance import revision, source_sha256
 from kbench.registry import models, tasks
 from kbench.stack import why_not
 from kbench.supervision import IGNORE
@@ -294,7 +295,7 @@ def _result(
         histogram={str(n): count for n, count in m.train.histogram.items()},
         data_sha256={"train": m.train.sha256(), "validation": m.validation.sha256()},
         wall_s=round(wall_s, 3),
-        environment=environment(device, m.trial.backend) | ({"stacked": True} if stacked else {}),
+        environment=environment(m.trial, device) | ({"stacked": True} if stacked else {}),
         seconds={name: round(seconds, 4) for name, seconds in m.seconds.items()},
         accuracy=accuracy,
     )
@@ -313,12 +314,15 @@ def seconds_per_step(trial: Trial, device: str = "cpu", steps: int = 4) -> float
     return min(times)
 
 
-def environment(device: str = "cpu", backend: str = "torch") -> dict[str, Any]:
+def environment(trial: Trial, device: str = "cpu") -> dict[str, Any]:
     """What a result may depend on besides the trial itself."""
     return {
         # Another backend goes by the name of the package that it comes from.
-        backend: importlib.metadata.version(backend),
+        trial.backend: importlib.metadata.version(trial.backend),
+        "model_source": source_sha256(models, trial.model, trial.model_version),
+        "task_source": source_sha256(tasks, trial.task, trial.task_version),
         "kbench": kbench.__version__,
+        **revision(),
         "torch": torch.__version__,
         "numpy": np.__version__,
         "python": platform.python_version(),

@@ -8,7 +8,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ORDER = [
-    "errors", "registry", "scan", "tasks", "supervision", "data", "contract", "protocol", "trial",
+    "errors", "registry", "provenance", "scan", "tasks", "supervision", "data", "contract",
+    "protocol", "trial",
     "loss", "models", "modules", "stack", "conformance", "extrapolation", "cohort", "training",
     "search", "sharing", "scaling", "executors", "store", "study", "driver", "plan", "report",
     "tables", "view", "plot", "cli",

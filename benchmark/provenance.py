@@ -1,0 +1,65 @@
+"""Where a result comes from: the commit, and the source of the model and of the task."""
+
+import ast
+import functools
+import hashlib
+import inspect
+import io
+import subprocess
+import tokenize
+from pathlib import Path
+from typing import Any
+
+import kbench
+from kbench.registry import Registry
+
+
+def source_sha256(registry: Registry, name: str, version: int | str) -> str:
+    """Digest of what a model or task does: of its file, without comments and docstrings.
+
+    The version of a class of your own is the digest of its source as it stands.
+    """
+    return version if isinstance(version, str) else _packaged(registry[name].cls)
+
+
+@functools.cache
+def _packaged(cls: type) -> str:
+    code = without_comments(Path(inspect.getfile(cls)).read_text("utf-8"))
+    return f"sha256:{hashlib.sha256(code.encode()).hexdigest()}"
+
+
+def without_comments(source: str) -> str:
+    """Python source without comments, docstrings and blank lines."""
+    lines = source.splitlines()
+    for node in ast.walk(ast.parse(source)):
+        if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
+            continue
+        if node.end_lineno and not lines[node.lineno - 1][: node.col_offset].strip():
+            lines[node.lineno - 1 : node.end_lineno] = [""] * (node.end_lineno - node.lineno + 1)
+    for token in tokenize.generate_tokens(io.StringIO("\n".join(lines)).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column]
+    return "\n".join(line.rstrip() for line in lines if line.strip())
+
+
+@functools.cache
+def revision() -> dict[str, Any]:
+    """The commit of kbench's own source, and whether that has been changed since.
+
+    `revision` and `dirty` are None where kbench does not run from a git repository.
+    """
+    here = Path(kbench.__file__).parent
+    # Installed into somebody's project, it lies in a repository that does not track it.
+    if _git(here, "ls-files", "--error-unmatch", "__init__.py") is None:
+        return {"revision": None, "dirty": None}
+    changes = _git(here.parent, "status", "--porcelain", "--", "benchmark", "models", "tasks")
+    return {"revision": _git(here, "rev-parse", "HEAD"), "dirty": bool(changes)}
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", folder, *arguments], capture_output=True, text=True)
+    except OSError:  # there is no git
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
