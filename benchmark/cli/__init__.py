@@ -5,7 +5,9 @@ import sys
 import typer
 from typer.exceptions import TyperException
 
+from kbench.cli.canary import canary
 from kbench.cli.check import check
+from kbench.cli.compare import compare
 from kbench.cli.console import say
 from kbench.cli.list import list_
 from kbench.cli.run import plan, run
@@ -28,6 +30,8 @@ app.command()(show)
 app.command("list")(list_)
 app.command()(sample)
 app.command()(check)
+app.command()(canary)
+app.command()(compare)
 
 
 def main() -> None:
