@@ -1,0 +1,218 @@
+"""How often `kbench compare` gives a false alarm, and which faults it catches.
+
+    python docs/measure_regression.py run canaries/        (resumes; two canaries at a time)
+    python docs/measure_regression.py report canaries/
+    python docs/measure_regression.py power
+
+`run` makes canaries in processes of their own, each from a copy of the source with one change, or
+none. `report` compares them by the command line, two by two, and counts exit codes. `power` draws
+seeds at random instead, and says what change a number of them detects.
+"""
+
+import collections
+import concurrent.futures
+import json
+import math
+import os
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from kbench.regression import Reading, Verdict, judge
+
+ROOT = Path(__file__).parent.parent
+REPEATS = 20
+FAULTY_BLOCKS = 3
+"""Blocks of seeds on which each fault is tried."""
+
+# What is changed: file, text, and what stands there instead.
+LOSS = ("benchmark/loss.py", "    return F.cross_entropy(\n")
+ADAM = ("benchmark/training.py", "lr=trial.learning_rate, fused")
+FAULTS = {
+    "attention sees one token ahead": [
+        ("models/transformer.py", ".triu(1 + S - T)", ".triu(2 + S - T)")
+    ],
+    "targets one position late": [
+        (*LOSS, "    targets_BT = F.pad(targets_BT, (1, 0), value=IGNORE)[:, :-1]\n" + LOSS[1])
+    ],
+    "targets one position early": [
+        (*LOSS, "    targets_BT = F.pad(targets_BT, (0, 1), value=IGNORE)[:, 1:]\n" + LOSS[1])
+    ],
+    "learning rate × 3": [(*ADAM, "lr=3 * trial.learning_rate, fused")],
+    "learning rate ÷ 3": [(*ADAM, "lr=trial.learning_rate / 3, fused")],
+    "training set takes the validation samples": [
+        ("benchmark/data.py", "d[held_out[n] :] for", "d[: drawn[n]] for")
+    ],
+    "validation samples join the batches": [
+        (
+            "benchmark/training.py",
+            "        self.n_targets = ",
+            "        self.tokens = torch.cat([self.tokens, self.validation_tokens])\n"
+            "        self.targets = torch.cat([self.targets, self.validation_targets])\n"
+            "        self.n_targets = ",
+        )
+    ],
+}
+
+
+def otherwise_drawn(salt):
+    """Same data, other weights to start from and another order of batches."""
+    return [
+        (
+            "benchmark/training.py",
+            'generator(trial.seed, "batches")',
+            f'generator(trial.seed, "batches", {salt})',
+        ),
+        (
+            "benchmark/training.py",
+            "backend=trial.backend, seed=trial.seed,",
+            f"backend=trial.backend, seed=trial.seed + {1000 * salt},",
+        ),
+    ]
+
+
+def canaries():
+    """Name → changes of the source, the block of seeds among them, the most telling first."""
+    plain = [block(b) for b in range(REPEATS + 1)]
+    wanted = {f"block {b}": plain[b] for b in range(FAULTY_BLOCKS)}
+    for b in range(FAULTY_BLOCKS):
+        wanted |= {f"{fault}, block {b}": [*of, *plain[b]] for fault, of in FAULTS.items()}
+    wanted |= {f"drawn {i}": otherwise_drawn(i) for i in range(1, REPEATS + 1)}
+    wanted |= {f"repeat {i}": [] for i in range(1, REPEATS + 1)}
+    return wanted | {f"block {b}": of for b, of in enumerate(plain)}
+
+
+def block(b):
+    """The b-th five seeds."""
+    first = 1 + 100 * b
+    return [("benchmark/protocols/canary.yaml", "first: 1,", f"first: {first},")] if b else []
+
+
+def make(name, changes, folder):
+    """One canary, unless it is there."""
+    output = folder / f"{name}.json"
+    if output.exists():
+        return
+    source = folder / "source" / name
+    shutil.rmtree(source, ignore_errors=True)
+    shutil.copytree(ROOT / "benchmark", source / "kbench")
+    for package in ("models", "tasks", "leaderboards"):
+        shutil.copytree(ROOT / package, source / "kbench" / package)
+    for path, old, new in changes:
+        file = source / "kbench" / path.removeprefix("benchmark/")
+        text = file.read_text()
+        assert text.count(old) == 1, (path, old)
+        file.write_text(text.replace(old, new))
+    command = (
+        "import sys, kbench; from kbench.cli import main\n"
+        f"assert kbench.__file__.startswith({str(source)!r}), kbench.__file__\n"
+        "sys.argv[0] = 'kbench'; main()"
+    )
+    partial = output.with_suffix(".partial")
+    done = subprocess.run(
+        [sys.executable, "-c", command, "canary", "--workers", "1", "--output", partial],
+        env=os.environ | {"PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"},
+        cwd=folder, capture_output=True, text=True,
+    )  # fmt: skip
+    shutil.rmtree(source)
+    if not partial.exists():
+        sys.exit(f"{name}: {done.stderr}")
+    partial.rename(output)
+    print(name, done.returncode, flush=True)
+
+
+def run(folder):
+    folder.mkdir(exist_ok=True)
+    folder = folder.absolute()
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for made in [pool.submit(make, name, of, folder) for name, of in canaries().items()]:
+            made.result()
+
+
+def relabelled(path):
+    """A canary as if its seeds were 1, 2, …, and without what gives away that they are not."""
+    document = json.loads(path.read_text())
+    for result in document["results"]:
+        number = {seed: i for i, seed in enumerate(result["seeds"], start=1)}
+        result["seeds"] = list(number.values())
+        for found in result["n_star"].values():
+            for row in found["per_seed"]:
+                row["seed"] = number[row["seed"]]
+        for row in result["trials"]["each"]:
+            row["seed"] = number[row["seed"]]
+            row["key"], row["data_sha256"] = "", {}
+    new = path.with_suffix(".relabelled")
+    new.write_text(json.dumps(document))
+    return new
+
+
+def compared(base, head):
+    """Exit code of `kbench compare`, and in a few words why."""
+    command = [sys.executable, "-c", "from kbench.cli import main; main()", "compare", "--json"]
+    done = subprocess.run([*command, base, head], capture_output=True, text=True)
+    found = json.loads(done.stdout)
+    assert found["exit_code"] == done.returncode
+    why = []
+    for cell in found["cells"]:
+        if cell["verdict"] in ("regression", "broken"):
+            alarms = [row for row in cell["rows"] if row["verdict"] == "regression"]
+            said = [f"{row['quantity']} {row['finding']}" for row in alarms] or cell["notes"]
+            why += [f"{cell['name'].partition(',')[0]}: {line.partition(':')[0]}" for line in said]
+    return done.returncode, why
+
+
+def report(folder):
+    def at(name):
+        return folder / f"{name}.json"
+
+    experiments = {
+        "unchanged, repeated": [("block 0", f"repeat {i}") for i in range(1, REPEATS + 1)],
+        "unchanged, same data, other weights and batches": [
+            ("block 0", f"drawn {i}") for i in range(1, REPEATS + 1)
+        ],
+        "unchanged, other seeds": [(f"block {b}", f"block {b + 1}") for b in range(REPEATS)],
+    } | {f: [(f"block {b}", f"{f}, block {b}") for b in range(FAULTY_BLOCKS)] for f in FAULTS}
+    for name, pairs in experiments.items():
+        codes, why = collections.Counter(), collections.Counter()
+        for base, head in pairs:
+            if not (at(base).exists() and at(head).exists()):
+                continue
+            paths = [at(base), at(head)]
+            if name == "unchanged, other seeds":
+                paths = [relabelled(path) for path in paths]
+            code, reasons = compared(*paths)
+            codes[Verdict(code).name.lower()] += 1
+            why.update(reasons)
+        print(f"{name}: {dict(codes)} of {len(pairs)}")
+        for reason, count in why.most_common():
+            print(f"    {count} × {reason}")
+
+
+def power(draws=2000):
+    """Share of comparisons that say so, by seeds and true ratio, for one of 17 quantities."""
+    rng = random.Random(1)
+    for spread in (0.1, 0.35):
+        print(f"standard deviation {spread} of the log ratio of one seed")
+        print("seeds  " + "".join(f"  × {ratio:<13}" for ratio in (1.0, 1.5, 2.0, 3.0)))
+        for seeds in (3, 5, 10, 20):
+            shares = []
+            for ratio in (1.0, 1.5, 2.0, 3.0):
+                verdicts = collections.Counter()
+                for _ in range(draws):
+                    ratios = []
+                    for _ in range(seeds):
+                        x = rng.gauss(math.log(ratio), spread)
+                        ratios.append(Reading(x, x, x, 0.09))  # two brackets of ratio 1.25
+                    verdicts[judge("κ", ratios, 17).verdict] += 1
+                same, alarm = (verdicts[v] / draws for v in (Verdict.SAME, Verdict.REGRESSION))
+                shares.append(f"{same:4.0%} ={alarm:5.0%} !")
+            print(f"{seeds:5}    " + "    ".join(shares))
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "power":
+        power()
+    else:
+        {"run": run, "report": report}[sys.argv[1]](Path(sys.argv[2]))
