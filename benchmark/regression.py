@@ -23,6 +23,10 @@ ALPHA = 0.05
 """Chance of any alarm in a whole comparison whose ratios all lie at the edge of the tolerance."""
 
 
+JUDGED_EVERY = 10
+"""Steps between the validations of a run, at the least: its number of steps is known to that."""
+
+
 class Verdict(enum.IntEnum):
     """The exit code of `kbench compare`. 2 is bad input, as for every command."""
 
@@ -307,7 +311,7 @@ def _by_digest(base: Measured, head: Measured) -> CellComparison | None:
     asked = [{w for w in side.trials if w.seed in seeds} for side in (base, head)]
     if both and asked[0] == asked[1] and all(b.digest == h.digest for _, b, h in both):
         return draft(Verdict.SAME, f"all {len(both)} trials bit for bit the same")
-    if unchanged_source and base.digest == head.digest:
+    if not both and unchanged_source and base.digest == head.digest:
         return draft(Verdict.SAME, "all trials bit for bit the same")
     return None
 
@@ -380,16 +384,17 @@ def _mean(ratios: Sequence[Reading]) -> Reading:
 
 def _steps(base: Measured, head: Measured, seed: int) -> Reading | None:
     """Mean over the seed's trials that pass on both sides: a change shows here long before N*."""
-    ratios = [
-        math.log(head.trials[which].steps / was.steps)
+    pairs = [
+        (was.steps, head.trials[which].steps)
         for which, was in base.trials.items()
         if which.seed == seed and which in head.trials
         if was.outcome == head.trials[which].outcome == "passed"
     ]
-    if not ratios:
+    if not pairs:
         return None
-    mean = math.fsum(ratios) / len(ratios)
-    return Reading(mean, mean, mean)
+    mean = math.fsum(math.log(now / was) for was, now in pairs) / len(pairs)
+    unsure = math.fsum(math.hypot(JUDGED_EVERY / was, JUDGED_EVERY / now) for was, now in pairs)
+    return Reading(mean, mean, mean, unsure / len(pairs) / math.sqrt(12))
 
 
 def interval(ratios: Sequence[Reading], confidence: float) -> tuple[float, float]:
@@ -400,7 +405,10 @@ def interval(ratios: Sequence[Reading], confidence: float) -> tuple[float, float
     """
     if len(ratios) < 2:
         return -math.inf, math.inf
-    blurs = [r.blur for r in ratios]
+    from scipy.special import stdtrit
+
+    blurs, n = [r.blur for r in ratios], len(ratios)
+    rounding = float(stdtrit(n - 1, 0.5 + confidence / 2)) * math.hypot(*blurs) / n
     ends = []
     for bounds, outward in (([r.low for r in ratios], -1), ([r.high for r in ratios], 1)):
         if math.inf in map(abs, bounds):
@@ -408,7 +416,7 @@ def interval(ratios: Sequence[Reading], confidence: float) -> tuple[float, float
             continue
         mean, reach = mean_interval(bounds, blurs, confidence)
         assert reach is not None
-        ends.append(mean + outward * reach)
+        ends.append(mean + outward * max(reach, rounding))
     return ends[0], ends[1]
 
 
