@@ -150,7 +150,7 @@ def read(result: Mapping[str, Any], command: str | None = None) -> Measured:
     """A cell from its part of a JSON document; raises KbenchError where it is none."""
     try:
         return _read(result, command)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise KbenchError(f"not a result of kbench: {type(error).__name__}: {error}") from None
 
 
@@ -168,8 +168,8 @@ def _read(result: Mapping[str, Any], command: str | None) -> Measured:
         length: {row["seed"]: _bracket(row) for row in found["per_seed"]}
         for length, found in result["n_star"].items()
     }
-    if not n_star["joint"]:
-        raise ValueError("no seeds")
+    if not n_star["joint"] or any(of.keys() != n_star["joint"].keys() for of in n_star.values()):
+        raise ValueError("N* of other seeds at other lengths, or of none")
     rows = {
         Which(tuple(row["lengths"]), row["seed"], row["n_samples"], row["learning_rate"]): Trained(
             key=row["key"],
