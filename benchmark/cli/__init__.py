@@ -12,6 +12,7 @@ from kbench.cli.run import plan, run
 from kbench.cli.sample import sample
 from kbench.cli.scale import scale
 from kbench.cli.show import show
+from kbench.cli.submit import schema, submit, validate
 from kbench.errors import KbenchError
 
 app = typer.Typer(
@@ -28,6 +29,9 @@ app.command()(show)
 app.command("list")(list_)
 app.command()(sample)
 app.command()(check)
+app.command()(submit)
+app.command()(validate)
+app.command()(schema)
 
 
 def main() -> None:
