@@ -8,16 +8,27 @@ import gc
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from kbench.executors import Executor, Finished
 from kbench.store import Store, StoreFullError
 from kbench.study import Cell, CellRun
-from kbench.trial import Trial, TrialResult
+from kbench.trial import Ending, Trial, TrialResult, Variant
 
 
-def recall(run: CellRun, store: Store) -> int:
+class Results(Protocol):
+    """What a store has of trials that were run; a leaderboard entry has it too."""
+
+    def endings(self, trial: Trial) -> Mapping[Variant, Ending]:
+        """Of every trial of this one's family."""
+
+    def get(self, key: str) -> TrialResult | None:
+        """The result of the trial with this key, if it has been run."""
+
+
+def recall(run: CellRun, store: Results) -> int:
     """Tell a fresh cell all that the store has of it; the number of trials told."""
     # Of thousands of rows not one is garbage, and looking for it takes longer than reading them.
     enabled = gc.isenabled()
@@ -29,7 +40,7 @@ def recall(run: CellRun, store: Store) -> int:
             gc.enable()
 
 
-def replay(run: CellRun, store: Store, skip: Container[str] = ()) -> list[Trial]:
+def replay(run: CellRun, store: Results, skip: Container[str] = ()) -> list[Trial]:
     """Tell the cell what the store has of it, all but `skip`; the trials told."""
     told: list[Trial] = []
     while found := [

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kbench.driver import Progress
+from kbench.driver import Progress, Results
 from kbench.scaling import slope_bounds, slope_per_seed
 from kbench.search import Bracket, Probe
 from kbench.sharing import (
@@ -17,7 +17,6 @@ from kbench.sharing import (
     sharing_per_seed,
     verdict,
 )
-from kbench.store import Store
 from kbench.study import CellRun, Lengths
 from kbench.trial import Trial, TrialResult, digest
 
@@ -66,7 +65,7 @@ def result(progress: Progress) -> dict[str, Any]:
     }
 
 
-def with_trials(progress: Progress, store: Store) -> dict[str, Any]:
+def with_trials(progress: Progress, store: Results) -> dict[str, Any]:
     """result(), and every trial that the cell's searches have asked for."""
     document, run = result(progress), progress.run
     rows = []

@@ -7,6 +7,7 @@ from typer.exceptions import TyperException
 
 from kbench.cli.canary import canary
 from kbench.cli.check import check
+from kbench.cli.claims import claims
 from kbench.cli.compare import compare
 from kbench.cli.console import say
 from kbench.cli.list import list_
@@ -14,6 +15,7 @@ from kbench.cli.run import plan, run
 from kbench.cli.sample import sample
 from kbench.cli.scale import scale
 from kbench.cli.show import show
+from kbench.cli.submit import schema, submit, validate
 from kbench.errors import KbenchError
 
 app = typer.Typer(
@@ -32,6 +34,10 @@ app.command()(sample)
 app.command()(check)
 app.command()(canary)
 app.command()(compare)
+app.command()(submit)
+app.command()(validate)
+app.command()(schema)
+app.command()(claims)
 
 
 def main() -> None:

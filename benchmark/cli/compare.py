@@ -123,6 +123,8 @@ def _of_document(name: str, text: str) -> list[Measured] | Timing:
     if not isinstance(document, dict):
         raise KbenchError(f"{name}: not a result of kbench")
     try:
+        if "settings" in document:
+            return [_of_entry(text)]
         if "benchmarks" in document:
             return read_timing(document)
         if document.get("schema_version") != SCHEMA_VERSION or "results" not in document:
@@ -130,6 +132,17 @@ def _of_document(name: str, text: str) -> list[Measured] | Timing:
         return [read(result, document.get("command")) for result in document["results"]]
     except KbenchError as error:
         raise KbenchError(f"{name}: {error}") from None
+
+
+def _of_entry(text: str) -> Measured:
+    """What the entry's trials come to; what else it says is not looked at."""
+    from kbench.driver import Progress
+    from kbench.leaderboard.entry import Trials, parse
+    from kbench.report import with_trials
+
+    entry = parse(text)
+    run = entry.run()
+    return read(with_trials(Progress(run=run), Trials(entry, run.cell)))
 
 
 def _of_store(folder: Path) -> list[Measured]:

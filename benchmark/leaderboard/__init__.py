@@ -1,0 +1,1 @@
+"""Leaderboards: entries with every trial behind them, their validation, ranking and pages."""

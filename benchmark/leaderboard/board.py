@@ -1,0 +1,144 @@
+"""The entries as boards show them: rows with what their trials come to, and rankings."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from kbench.errors import KbenchError, unknown
+from kbench.leaderboard import trust
+from kbench.leaderboard.entry import Entry, model_label, parse, read_text, task_label
+from kbench.leaderboard.ranking import Score, rank, shared
+from kbench.report import answer_beyond, sharing
+from kbench.sharing import Interval, PerSeed, verdict
+from kbench.study import CellRun
+
+REFERENCE = "transformer"
+"""What κ is relative to in a ranking: the architecture that the hypothesis is about."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One entry, read and computed again from its trials."""
+
+    entry: Entry
+    place: PurePosixPath
+    """Below the leaderboards' folder."""
+    trust: str
+    """`verified` or `submitted`."""
+
+    @cached_property
+    def run(self) -> CellRun:
+        """The cell, as the trials tell it."""
+        return self.entry.run()
+
+    @property
+    def protocol(self) -> str:
+        """Name and version."""
+        return self.entry.settings.protocol
+
+    @cached_property
+    def task(self) -> str:
+        """As in the place: with what differs from the task's preset."""
+        return task_label(self.run.cell)
+
+    @cached_property
+    def model(self) -> str:
+        """As in the place, without a distribution of lengths."""
+        label = model_label(self.run.cell)
+        distribution = self.run.cell.distribution
+        return label.removesuffix(f".{distribution}") if distribution else label
+
+    @property
+    def supervision(self) -> str:
+        """`outcome`, `cot` or `aligned`."""
+        return self.entry.settings.supervision
+
+    @property
+    def has_kappa(self) -> bool:
+        """Or is it N* under one distribution of lengths?"""
+        return self.run.cell.distribution is None
+
+    @cached_property
+    def sharing(self) -> tuple[Interval, PerSeed]:
+        """κ from the best of the grid, and per seed."""
+        return sharing(self.run)
+
+    @property
+    def verdict(self) -> str:
+        """`sharing`, `interference`, `isolated` or `not-identified`."""
+        return verdict(*self.sharing)
+
+    @property
+    def kappa(self) -> Interval:
+        """The interval that the verdict goes by."""
+        best, per_seed = self.sharing
+        if per_seed.low is None:
+            return best
+        return Interval(low=per_seed.low, high=per_seed.high)
+
+    @cached_property
+    def beyond(self) -> float | None:
+        """Normalised accuracy at twice the longest length, mean over seeds."""
+        values = answer_beyond(self.run)
+        return sum(values) / len(values) if values else None
+
+
+def load(root: Path) -> list[Row]:
+    """Every entry below the leaderboards' folder, in the order of their places.
+
+    Raises KbenchError where a file is no entry; whether an entry is true is what `kbench validate`
+    says.
+    """
+    if not root.is_dir():
+        raise KbenchError(f"no folder of leaderboards at {root}")
+    ledger = trust.load(root)
+    rows = []
+    for path in sorted(root.rglob("*.json")):
+        place = PurePosixPath(path.relative_to(root))
+        if str(place) == trust.LEDGER:
+            continue
+        try:
+            text = read_text(path)
+            entry = parse(text)
+            row = Row(
+                entry=entry, place=place, trust=trust.level(ledger, place, text.encode("utf-8"))
+            )
+            complete = row.run.complete
+        except KbenchError as error:
+            raise KbenchError(f"{path}: {error}") from None
+        if not complete:
+            raise KbenchError(f"{path}: trials are missing (`kbench validate` says which)")
+        rows.append(row)
+    return rows
+
+
+def protocols(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Rows by protocol: results of two never share a table."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row.protocol, []).append(row)
+    return found
+
+
+def ranking(rows: Sequence[Row], reference: str = REFERENCE) -> list[Score]:
+    """The models of one protocol over all of its cells; raises KbenchError for no reference.
+
+    Empty where there is no κ to rank by.
+    """
+    kappas: dict[str, dict[str, list]] = {}
+    for row in rows:
+        if not row.has_kappa:
+            continue
+        run, cell = row.run, row.run.cell
+        lengths = [run.brackets(n) for n in cell.alone]
+        universes = [cell.universes[n] for n in cell.lengths]
+        kappas.setdefault(row.model, {})[f"{row.task} {row.supervision}"] = [
+            shared([of[s] for of in lengths], joint, universes)
+            for s, joint in enumerate(run.brackets(cell.joint))
+        ]
+    if not kappas:
+        return []
+    if reference not in kappas:
+        raise unknown("reference model on this board", reference, kappas)
+    return rank(kappas, reference)

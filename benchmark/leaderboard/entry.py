@@ -1,0 +1,405 @@
+"""A leaderboard entry: one cell with every trial behind it, as one JSON file.
+
+Whoever reads an entry recomputes N* and κ from its trials. Nothing in it is ever executed, and no
+name in it is ever used as a path.
+"""
+
+import dataclasses
+import json
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from kbench import protocol as protocols
+from kbench.data import universe
+from kbench.driver import recall
+from kbench.errors import KbenchError, unknown
+from kbench.protocol import Protocol
+from kbench.registry import tasks
+from kbench.search import Probe
+from kbench.study import PLENTY, Cell, CellRun
+from kbench.trial import Ending, Trial, TrialResult, Variant, canonical_json
+
+SCHEMA_VERSION = 1
+MAX_BYTES = 16 << 20
+MAX_DEPTH = 12
+"""Of nested lists and objects; the schema itself needs seven."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+Count = Annotated[int, Field(ge=0, le=PLENTY)]
+Length = Annotated[int, Field(ge=1, le=100_000)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)]
+ModelName = Annotated[
+    str,
+    Field(
+        pattern=r"^([a-z0-9]+(-[a-z0-9]+)*|[A-Za-z0-9_./-]+\.py:[A-Za-z_][A-Za-z0-9_]*)$",
+        max_length=200,
+        description="A registered model, or the file and class of one of your own.",
+    ),
+]
+Line = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=2000)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Version = Annotated[int, Field(ge=1)] | Line
+Value = Annotated[int, Field(ge=-PLENTY, le=PLENTY)] | float | bool | Line | None
+
+
+class Settings(_Part):
+    """The cell: all that decides which trials its searches ask for."""
+
+    model: ModelName
+    model_version: Version
+    size: dict[Name | Line, Value]
+    backend: Name
+    task: Name
+    task_version: Version
+    task_params: dict[Line, Value]
+    supervision: Literal["outcome", "cot", "aligned"]
+    protocol: Name
+    """Name and version, as in `quick-1`."""
+    lengths: Annotated[list[Length], Field(min_length=2, max_length=200)]
+    seeds: Annotated[list[Count], Field(min_length=1, max_length=200)]
+    distribution: Literal["fixed", "uniform", "short-to-long"] | None
+    extrapolate: Annotated[list[Length], Field(max_length=20)]
+
+
+class Ends(_Part):
+    """A bracket: the largest N to fail, the smallest to pass."""
+
+    low: Count | None
+    high: Count | None
+    censored: Literal["left", "right"] | None
+
+
+class SeedEnds(Ends):
+    """One seed's bracket."""
+
+    seed: Count
+
+
+class NStar(Ends):
+    """N* of the best of the grid, and of each seed."""
+
+    per_seed: list[SeedEnds]
+
+
+class Bounds(_Part):
+    """An interval, without an end where there is none."""
+
+    low: float | None
+    high: float | None
+
+
+class SeedBounds(Bounds):
+    """Geometric mean over seeds with its 95 % interval."""
+
+    estimate: float | None
+    seeds: Count
+
+
+class Kappa(_Part):
+    """Both readings of κ."""
+
+    best_of_grid: Bounds
+    per_seed: SeedBounds
+    verdict: Literal["sharing", "interference", "isolated", "not-identified"]
+
+
+class Accuracy(_Part):
+    """At one length."""
+
+    accuracy: float
+    chance: float
+    normalised: float
+
+
+class Tested(_Part):
+    """A model of the joint search, tested at other lengths."""
+
+    seed: Count
+    model_of: Literal["smallest to pass", "largest tried"]
+    n_samples: Count
+    learning_rate: float
+    outcome: Literal["passed", "failed"]
+    reproduced: bool | None
+    accuracy: dict[Line, Accuracy]
+
+
+class Results(_Part):
+    """What the trials come to; `kbench validate` computes it again."""
+
+    n_star: dict[Line, NStar]
+    """By length, and `joint`."""
+    kappa: Kappa | None
+    extrapolation: list[Tested]
+    monotonicity_violations: Count
+
+
+class Row(_Part):
+    """One trial; what it shares with all others stands in the settings."""
+
+    lengths: Annotated[list[Length], Field(min_length=1, max_length=200)]
+    seed: Count
+    n_samples: Count
+    learning_rate: float
+    tested: Annotated[list[Length], Field(max_length=20)]
+    outcome: Literal["passed", "failed"]
+    reason: Literal["success", "budget", "futility", "diverged"]
+    steps: Count
+    best_loss: float | None
+    best_step: Count
+    histogram: dict[Line, Count]
+    data_sha256: dict[Literal["train", "validation"], Sha256]
+    accuracy: dict[Line, dict[Line, float]]
+    wall_s: float
+    environment: Count
+    """Which of the entry's environments it ran in."""
+    digest: Sha256
+    """Of the trial's key and all of its outcome: what must be equal when it is run again."""
+
+    def result(self, environment: Mapping[str, Any]) -> TrialResult:
+        """As the store has it."""
+        return TrialResult(
+            environment=environment,
+            **self.model_dump(
+                exclude={"lengths", "seed", "n_samples", "learning_rate", "tested", "environment",
+                         "digest"}
+            ),
+        )  # fmt: skip
+
+
+class Provenance(_Part):
+    """Who handed it in, and when."""
+
+    submitted_by: Line | None
+    submitted_at: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+
+
+class Entry(_Part):
+    """The whole file."""
+
+    schema_version: Literal[1]
+    settings: Settings
+    results: Results
+    provenance: Provenance
+    source: Annotated[str, Field(max_length=200_000)] | None
+    """Of a model of one's own: the file, whose digest is the model's version."""
+    environments: Annotated[list[dict[Line, Value]], Field(max_length=1000)]
+    trials: Annotated[list[Row], Field(max_length=100_000)]
+
+    def cell(self) -> Cell:
+        """Of a registered task and a packaged protocol; raises KbenchError."""
+        settings = self.settings
+        task = tasks[settings.task]
+        if isinstance(task.version, str):
+            raise KbenchError(f"task {settings.task} is not one of kbench's own")
+        protocol = packaged(settings.protocol)
+        try:
+            instance = task.cls(**settings.task_params)
+            universes = {n: min(universe(instance, n), PLENTY) for n in settings.lengths}
+        except TypeError as error:
+            raise KbenchError(f"task {settings.task}: {error}") from None
+        values = settings.model_dump() | {
+            "protocol": protocol,
+            "lengths": tuple(settings.lengths),
+            "seeds": tuple(settings.seeds),
+            "extrapolate": tuple(settings.extrapolate),
+        }
+        return Cell(universes=universes, **values)
+
+    def run(self) -> CellRun:
+        """The cell's searches, told what the trials say."""
+        run = CellRun(self.cell())
+        recall(run, Trials(self, run.cell))
+        return run
+
+
+class Trials:
+    """An entry's trials, as the driver reads a store."""
+
+    def __init__(self, entry: Entry, cell: Cell) -> None:
+        self.by_key: dict[str, Row] = {}
+        self._entry = entry
+        self._endings: dict[str, dict[Variant, Ending]] = {}
+        environments = [canonical_json(environment) for environment in entry.environments]
+        for row in entry.trials:
+            trial = trial_of(row, cell)
+            self.by_key[trial.key()] = row
+            family = self._endings.setdefault(canonical_json(trial.family()), {})
+            family[trial.variant] = Ending(
+                row.outcome, row.steps, row.best_loss, row.digest, environments[row.environment]
+            )
+
+    def endings(self, trial: Trial) -> dict[Variant, Ending]:
+        """Of every trial of this one's family."""
+        return self._endings.get(canonical_json(trial.family()), {})
+
+    def get(self, key: str) -> TrialResult | None:
+        """The result of the trial with this key."""
+        row = self.by_key.get(key)
+        return row.result(self._entry.environments[row.environment]) if row else None
+
+
+def trial_of(row: Row, cell: Cell) -> Trial:
+    """The trial that a row reports."""
+    probe = Probe(row.n_samples, row.learning_rate)
+    trial = cell.trial(tuple(row.lengths), row.seed, probe)
+    return dataclasses.replace(trial, tested=tuple(row.tested))
+
+
+def packaged(protocol_id: str) -> Protocol:
+    """The packaged protocol with this name and version; raises KbenchError."""
+    known = {(p := protocols.load(name)).id: p for name in protocols.names()}
+    if protocol_id not in known:
+        raise unknown("protocol", protocol_id, known)
+    return known[protocol_id]
+
+
+def location(cell: Cell) -> PurePosixPath:
+    """Where the entry of a cell belongs, below `leaderboards/`.
+
+    <protocol>/<task>/<supervision>/<model>.json. Raises KbenchError for a name that makes no file
+    name.
+    """
+    return PurePosixPath(
+        cell.protocol.id, task_label(cell), cell.supervision, f"{model_label(cell)}.json"
+    )
+
+
+def task_label(cell: Cell) -> str:
+    """The task, and what differs from its preset: `modadd`, `modadd.m-5.2-8`."""
+    task = tasks[cell.task]
+    preset = dict((task.presets or {}).get(cell.protocol.presets, {}))
+    first, last = preset.pop("lengths", (None, None))
+    # A parameter that has its default is left out of the cell's.
+    usual = {p.name: p.default for p in task.parameters().values()} | preset
+    parts = [f"{k}-{v}" for k, v in sorted(cell.task_params.items()) if usual.get(k) != v]
+    if (cell.lengths[0], cell.lengths[-1]) != (first, last):
+        parts.append(f"{cell.lengths[0]}-{cell.lengths[-1]}")
+    return _file_name(cell.task, *parts)
+
+
+def model_label(cell: Cell) -> str:
+    """The model, with a backend or a distribution of lengths where it has one: `lstm`,
+    `mamba.mamba-ssm`, `lstm.short-to-long`; of one's own file, `mean` for `zoo/mean.py:Mean`."""
+    file, _, own = cell.model.partition(".py:")
+    stem = file.rpartition("/")[2].lower().replace("_", "-") if own else cell.model
+    backend = () if cell.backend == "torch" else (cell.backend,)
+    distribution = (cell.distribution,) if cell.distribution else ()
+    return _file_name(stem, *backend, *distribution)
+
+
+def command(cell: Cell) -> str:
+    """What measures the cell: written from its settings, never taken from an entry."""
+    words = ["kbench", "run", "--model", cell.model, "--task", cell.task]
+    words += ["--supervision", cell.supervision, "--protocol", cell.protocol.name]
+    preset = dict((tasks[cell.task].presets or {}).get(cell.protocol.presets, {}))
+    first, last = cell.lengths[0], cell.lengths[-1]
+    if (first, last) != preset.pop("lengths", None):
+        words += ["--lengths", f"{first}-{last}"]
+    for name, value in cell.task_params.items():
+        if preset.get(name) != value:
+            words += ["--set", f"{name}={value}"]
+    if len(cell.seeds) != cell.protocol.seeds.count:
+        words += ["--seeds", str(len(cell.seeds))]
+    if cell.distribution:
+        words += ["--distribution", cell.distribution]
+    if cell.extrapolate:
+        words += ["--extrapolate", ",".join(map(str, cell.extrapolate))]
+    if cell.backend != "torch":
+        words += ["--backend", cell.backend, "--device", "cuda"]
+    return shlex.join(words)
+
+
+def _file_name(*parts: str) -> str:
+    text = ".".join(parts)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", text) or ".." in text or len(text) > 120:
+        raise KbenchError(f"{text!r} makes no file name")
+    return text
+
+
+def read(path: Path) -> Entry:
+    """The entry in a file that somebody else may have written; raises KbenchError."""
+    return parse(read_text(path))
+
+
+def read_text(path: Path) -> str:
+    """What a file says, if it is one, and no larger than an entry may be."""
+    try:
+        if path.is_symlink() or not path.is_file():
+            raise KbenchError("is no regular file")
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise KbenchError(
+                f"has {size / 2**20:.1f} MiB, an entry has at most {MAX_BYTES >> 20} MiB"
+            )
+        return path.read_text("utf-8")
+    except OSError as error:
+        raise KbenchError(f"cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise KbenchError("is not text in UTF-8") from None
+
+
+def parse(text: str) -> Entry:
+    """An entry from JSON; raises KbenchError in one line for whatever is out of place."""
+    if (depth := _depth(text)) > MAX_DEPTH:
+        raise KbenchError(f"is nested {depth} deep, an entry at most {MAX_DEPTH}")
+    try:
+        content = json.loads(text, object_pairs_hook=_no_repeats, parse_constant=_no_constant)
+        return Entry.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the entry"
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise KbenchError(f"{where[:200]}: {first['msg']}{more}") from None
+    except ValueError as error:  # also what json itself raises, and numbers of too many digits
+        raise KbenchError(f"is not the JSON of an entry: {error}") from None
+
+
+def _depth(text: str) -> int:
+    """How deep lists and objects are nested, whether or not the rest is JSON."""
+    deepest = depth = 0
+    for bracket in re.findall(r"[\[{\]}]", re.sub(r'"(?:[^"\\]|\\.)*"', "", text, flags=re.DOTALL)):
+        depth += 1 if bracket in "[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(found := dict(pairs)) < len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no number")
+
+
+def text_of(entry: Entry) -> str:
+    """The file's content: readable, one trial to a line."""
+    parts = []
+    for name, value in entry.model_dump().items():
+        if isinstance(value, dict):
+            items = [f"{json.dumps(k)}: {_line(v)}" for k, v in value.items()]
+            text = "{\n  " + ",\n  ".join(items) + "\n }"
+        elif isinstance(value, list):
+            text = "[\n  " + ",\n  ".join(map(_line, value)) + "\n ]"
+        else:
+            text = _line(value)
+        parts.append(f' "{name}": {text}')
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def _line(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of an entry."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Entry.model_json_schema()}

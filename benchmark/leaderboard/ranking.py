@@ -1,0 +1,139 @@
+"""Ranking models over several cells: pure, no files.
+
+A model's score is the geometric mean, over the cells of a board, of its κ relative to that of the
+reference model on the same cell. What a censored search leaves open is carried along as bounds: all
+lengths together never need more than all samples there are, for whoever has seen them all knows
+them. So every score is a range, and its interval adds what other seeds might have given.
+"""
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from kbench.search import Bracket
+
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shared:
+    """log κ of one seed: equal ends where no search was censored."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Score:
+    """One line of a ranking."""
+
+    model: str
+    rank: int | None
+    """One more than the models that are better beyond doubt, so that ties share it; None for a
+    model that lacks cells."""
+    low: float
+    high: float
+    """Geometric mean of κ relative to the reference: as far as the searches tell."""
+    interval: tuple[float, float]
+    """95 %, from seeds drawn again, around both ends."""
+    cells: int
+
+
+def shared(lengths: Sequence[Bracket], joint: Bracket, universes: Sequence[int]) -> Shared:
+    """log κ of one seed from its brackets; a missing end is that of the universe."""
+    alone = [_ends(b, size) for b, size in zip(lengths, universes, strict=True)]
+    together = _ends(joint, sum(universes))
+    return Shared(
+        low=math.log(sum(low for low, _ in alone) / together[1]),
+        high=math.log(sum(high for _, high in alone) / together[0]),
+    )
+
+
+def _ends(bracket: Bracket, universe: int) -> tuple[float, float]:
+    """N* as far as it is known: its geometric middle, or everything above the largest to fail."""
+    if bracket.middle is not None:
+        return bracket.middle, bracket.middle
+    return bracket.floor, max(bracket.floor, universe)
+
+
+def rank(
+    kappas: Mapping[str, Mapping[str, Sequence[Shared]]], reference: str, resamples: int = RESAMPLES
+) -> list[Score]:
+    """Scores from kappas[model][cell][seed], best first; those that lack a cell last.
+
+    Seeds are drawn with replacement within each cell, the same ones for a model and its reference,
+    whose data they share; cells are not drawn, the board is about these.
+    """
+    cells = sorted({cell for of in kappas.values() for cell in of})
+    rng = random.Random(0)
+    draws = {
+        cell: [
+            [rng.randrange(len(kappas[reference][cell])) for _ in kappas[reference][cell]]
+            for _ in range(resamples)
+        ]
+        for cell in cells
+        if cell in kappas[reference]
+    }
+    complete = {m: of for m, of in kappas.items() if set(of) == set(cells) == set(draws)}
+    scores = {
+        model: _score(model, of, kappas[reference], draws, model == reference)
+        for model, of in complete.items()
+    }
+    ranked = [
+        Score(
+            model=s.model,
+            rank=1 + sum(other.interval[0] > s.interval[1] for other in scores.values()),
+            low=s.low, high=s.high, interval=s.interval, cells=s.cells,
+        )
+        for s in scores.values()
+    ]  # fmt: skip
+    lacking = [
+        Score(model=m, rank=None, low=0.0, high=math.inf, interval=(0.0, math.inf), cells=len(of))
+        for m, of in sorted(kappas.items())
+        if m not in complete
+    ]
+    return sorted(ranked, key=lambda s: (s.rank, -s.low * s.high, s.model)) + lacking
+
+
+def _score(
+    model: str,
+    own: Mapping[str, Sequence[Shared]],
+    reference: Mapping[str, Sequence[Shared]],
+    draws: Mapping[str, Sequence[Sequence[int]]],
+    is_reference: bool,
+) -> Score:
+    # Relative to itself a model is at 1, however little its searches tell.
+    differences = {
+        cell: [
+            Shared(low=0.0, high=0.0)
+            if is_reference
+            else Shared(low=mine.low - theirs.high, high=mine.high - theirs.low)
+            for mine, theirs in zip(own[cell], reference[cell], strict=False)
+        ]
+        for cell in draws
+    }
+    low = _mean([_mean([d.low for d in of]) for of in differences.values()])
+    high = _mean([_mean([d.high for d in of]) for of in differences.values()])
+    lows, highs = [], []
+    for i in range(len(next(iter(draws.values())))):
+        drawn = {
+            cell: [of[s % len(of)] for s in draws[cell][i]] for cell, of in differences.items()
+        }
+        lows.append(_mean([_mean([d.low for d in of]) for of in drawn.values()]))
+        highs.append(_mean([_mean([d.high for d in of]) for of in drawn.values()]))
+    lows.sort()
+    highs.sort()
+    cut = int(0.025 * len(lows))
+    return Score(
+        model=model,
+        rank=None,
+        low=math.exp(low),
+        high=math.exp(high),
+        interval=(math.exp(lows[cut]), math.exp(highs[-1 - cut])),
+        cells=len(draws),
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)

@@ -1,0 +1,132 @@
+"""From the trial store to a leaderboard entry."""
+
+import dataclasses
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from kbench.driver import Progress, recall
+from kbench.errors import KbenchError
+from kbench.leaderboard.entry import SCHEMA_VERSION, Entry, command, packaged, parse
+from kbench.registry import models, tasks
+from kbench.report import errors, result
+from kbench.search import Probe
+from kbench.store import Store
+from kbench.study import Cell, CellRun
+from kbench.trial import Trial, TrialResult, canonical_json
+
+RESULTS = ("n_star", "kappa", "extrapolation", "monotonicity_violations")
+
+
+def build(cell: Cell, store: Store, by: str | None = None) -> Entry:
+    """The entry of a cell that has been measured.
+
+    Raises KbenchError for a cell that is not complete or that no board would take, and for one
+    whose trials ran from a changed working tree, and says what to do.
+    """
+    run = CellRun(cell)
+    recall(run, store)
+    name = f"{cell.model} {cell.task} {cell.supervision}"
+    measure = command(cell)
+    _ensure_comparable(cell, name)
+    if broken := errors(run):
+        raise KbenchError(f"{name}: a trial broke down ({broken[0]}); try again with: {measure}")
+    if not run.complete:
+        missing = run.n_searches - run.n_done
+        raise KbenchError(
+            f"{name}: {missing} of {run.n_searches} searches and tests are not done; "
+            f"complete it with: {measure}"
+        )
+    found = [(trial, stored) for trial in behind(run) if (stored := store.get(trial.key()))]
+    dirty = sum(bool(stored.environment.get("dirty")) for _, stored in found)
+    if dirty:
+        raise KbenchError(
+            f"{name}: {dirty} of {len(found)} trials ran from a working tree with uncommitted "
+            f"changes; commit them and measure anew: {measure} --store .kbench-clean"
+        )
+    return _entry(run, found, by)
+
+
+def _ensure_comparable(cell: Cell, name: str) -> None:
+    if packaged(cell.protocol.id) != cell.protocol:
+        raise KbenchError(f"{name}: {cell.protocol.id} is not the packaged protocol of that name")
+    if isinstance(tasks[cell.task].version, str):
+        raise KbenchError(f"{name}: a leaderboard's task is one of kbench's own; add it to tasks/")
+    if cell.size != (preset := models[cell.model].preset(cell.protocol.presets)):
+        raise KbenchError(f"{name}: a leaderboard compares presets, {preset}, not {cell.size}")
+    wanted = cell.protocol.seeds.values()
+    if cell.seeds[: len(wanted)] != wanted:
+        raise KbenchError(
+            f"{name}: {len(cell.seeds)} seeds, {cell.protocol.id} has {len(wanted)}; "
+            f"measure with: {command(dataclasses.replace(cell, seeds=wanted))}"
+        )
+
+
+def behind(run: CellRun) -> list[Trial]:
+    """Every trial that a cell's conclusion rests on, in a fixed order."""
+    searched = [
+        run.cell.trial(lengths, variant.seed, Probe(*variant[1:]))
+        for lengths, variant in run.results
+    ]
+    tested = [t for seed in run.cell.seeds for t in run.tested(seed).values()]
+    trials = {trial.key(): trial for trial in [*searched, *tested]}
+    return sorted(trials.values(), key=lambda t: (t.tested, t.lengths, t.variant))
+
+
+def _entry(run: CellRun, found: Sequence[tuple[Trial, TrialResult]], by: str | None) -> Entry:
+    cell, readings = run.cell, result(Progress(run=run))
+    environments = {canonical_json(stored.environment): stored for _, stored in found}
+    order = sorted(environments)
+    rows = [
+        {
+            "lengths": trial.lengths,
+            **trial.variant._asdict(),
+            "tested": trial.tested,
+            "outcome": stored.outcome,
+            "reason": stored.reason,
+            "steps": stored.steps,
+            "best_loss": stored.best_loss,
+            "best_step": stored.best_step,
+            "histogram": stored.histogram,
+            "data_sha256": stored.data_sha256,
+            "accuracy": stored.accuracy,
+            "wall_s": stored.wall_s,
+            "environment": order.index(canonical_json(stored.environment)),
+            "digest": stored.digest(trial.key()),
+        }
+        for trial, stored in found
+    ]
+    spec = cell.spec()
+    content: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "settings": {
+            **{
+                name: spec[name]
+                for name in ("model", "model_version", "size", "backend", "task", "task_version",
+                             "task_params", "supervision")
+            },
+            "protocol": cell.protocol.id,
+            "lengths": cell.lengths,
+            "seeds": cell.seeds,
+            "distribution": cell.distribution,
+            "extrapolate": cell.extrapolate,
+        },
+        "results": {name: readings[name] for name in RESULTS},
+        "provenance": {
+            "submitted_by": by,
+            "submitted_at": time.strftime("%Y-%m-%d", time.gmtime()),
+        },
+        "source": _source(cell),
+        "environments": [environments[text].environment for text in order],
+        "trials": rows,
+    }  # fmt: skip
+    # What is written is what will be read.
+    return parse(json.dumps(content, allow_nan=False))
+
+
+def _source(cell: Cell) -> str | None:
+    """Of a model in a file of one's own."""
+    path, dot, _ = cell.model.partition(".py:")
+    return Path(f"{path}.py").read_bytes().decode() if dot else None

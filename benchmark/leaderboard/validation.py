@@ -1,0 +1,317 @@
+"""Is an entry what its trials say, and are its trials what they say they are?
+
+Nothing from an entry is executed: models and tasks are those of this installation.
+"""
+
+import dataclasses
+import functools
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from kbench.data import Source
+from kbench.driver import Progress
+from kbench.errors import KbenchError
+from kbench.leaderboard.entry import Entry, Row, location, read, trial_of
+from kbench.leaderboard.submission import RESULTS, behind
+from kbench.protocol import load, names
+from kbench.provenance import source_sha256
+from kbench.registry import Registry, models, tasks
+from kbench.report import result
+from kbench.search import Probe
+from kbench.study import Cell, CellRun
+from kbench.trial import Trial
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """What is wrong with one file."""
+
+    path: Path
+    entry: Entry | None
+    """None where it could not be read."""
+    problems: tuple[str, ...]
+
+
+def validate(paths: Iterable[Path], root: Path) -> Iterator[Verdict]:
+    """Every file, held against its own trials and against the files before it.
+
+    `root` is the folder of the leaderboards, to which the places of entries are relative.
+    """
+    seen: dict[PurePosixPath, Path] = {}
+    alike: dict[str, Path] = {}
+    for path in paths:
+        try:
+            entry = read(path)
+        except KbenchError as error:
+            yield Verdict(path=path, entry=None, problems=(str(error),))
+            continue
+        try:
+            problems = [*_problems(entry)]
+            place = location(entry.cell())
+        except KbenchError as error:
+            yield Verdict(path=path, entry=entry, problems=(str(error),))
+            continue
+        if place in seen:
+            problems.append(f"is a duplicate of {seen[place]}: the same settings")
+        elif (there := _below(path, root)) != place:
+            problems.append(f"lies at {there}, its settings belong at {place}")
+        elif (mark := _fingerprint(entry)) in alike:
+            problems.append(f"has the trials of {alike[mark]} under another name")
+        seen.setdefault(place, path)
+        alike.setdefault(_fingerprint(entry), path)
+        yield Verdict(path=path, entry=entry, problems=tuple(problems))
+
+
+def _below(path: Path, root: Path) -> PurePosixPath | None:
+    absolute, base = path.absolute(), root.absolute()
+    return PurePosixPath(absolute.relative_to(base)) if absolute.is_relative_to(base) else None
+
+
+def _fingerprint(entry: Entry) -> str:
+    """Equal for two entries on one task whose runs went exactly alike, whatever they are called."""
+    settings = entry.settings
+    went = [(r.lengths, r.seed, r.n_samples, r.learning_rate, r.best_loss) for r in entry.trials]
+    about = settings.protocol, settings.task, settings.task_params, settings.supervision
+    return repr((about, settings.distribution, went))
+
+
+def _problems(entry: Entry) -> Iterator[str]:
+    cell = entry.cell()
+    yield from _setting_problems(entry, cell)
+    rows = [*_row_problems(entry, cell)]
+    yield from _few(rows)
+    if rows:
+        return
+    run = entry.run()
+    if not run.complete:
+        yield (
+            f"a trial is missing: {run.n_searches - run.n_done} of {run.n_searches} searches and "
+            f"tests do not reach their end; the next one wants {_name(run.wanted()[0])}"
+        )
+        return
+    wanted = {trial.key() for trial in behind(run)}
+    extra = [row for row in entry.trials if trial_of(row, cell).key() not in wanted]
+    yield from _few(f"no search asks for the trial at {_name(trial_of(r, cell))}" for r in extra)
+    computed = result(Progress(run=run))
+    stated = entry.results.model_dump()
+    for name in RESULTS:
+        yield from _differences(name, stated[name], computed[name])
+    yield from _few(_data_problems(entry.trials, cell))
+
+
+def _few(problems: Iterable[str], most: int = 3) -> Iterator[str]:
+    """The first few, and how many there are."""
+    found = [*problems]
+    yield from found[:most]
+    if len(found) > most:
+        yield f"… and {len(found) - most} more of this kind"
+
+
+def _setting_problems(entry: Entry, cell: Cell) -> Iterator[str]:
+    settings = entry.settings
+    yield from _version_problems(entry, "task", tasks, settings.task, settings.task_version)
+    if is_own(cell):
+        yield from _own_model_problems(entry)
+    else:
+        yield from _version_problems(entry, "model", models, settings.model, settings.model_version)
+        preset = models[settings.model].preset(cell.protocol.presets)
+        if settings.size != preset:
+            yield f"model {settings.model}: its size is {settings.size}, the preset is {preset}"
+        if entry.source is not None:
+            yield f"has a source, though {settings.model} is not a file of one's own"
+    wanted = cell.protocol.seeds.values()
+    if cell.seeds[: len(wanted)] != wanted or len(set(cell.seeds)) < len(cell.seeds):
+        yield f"seeds are {list(cell.seeds)}, {cell.protocol.id} has {list(wanted)}"
+    if list(cell.lengths) != [*range(cell.lengths[0], cell.lengths[-1] + 1)]:
+        yield f"lengths are {list(cell.lengths)}, expected all from the first to the last"
+    if cell.distribution is None and 2 * cell.lengths[-1] not in cell.extrapolate:
+        yield f"was not tested at twice the longest length, {2 * cell.lengths[-1]}"
+    if any(environment.get("dirty") for environment in entry.environments):
+        yield "ran from a working tree with uncommitted changes"
+
+
+def is_own(cell: Cell) -> bool:
+    """Is the model in a file of somebody's own? Such a name must never reach the registry, which
+    would load the file."""
+    return ".py" in cell.model
+
+
+def _version_problems(
+    entry: Entry, kind: str, registry: Registry, name: str, version: int | str
+) -> Iterator[str]:
+    registered = registry[name]
+    if registered.version != version:
+        yield f"{kind} {name}: measured in version {version}, here it is {registered.version}"
+        return
+    digest = source_sha256(registry, name, version)
+    for other in sorted({str(e.get(f"{kind}_source")) for e in entry.environments} - {digest}):
+        yield (
+            f"{kind} {name}: measured with source {other[:19]}…, here version {version} is "
+            f"{digest[:19]}…"
+        )
+
+
+def _own_model_problems(entry: Entry) -> Iterator[str]:
+    """A model's own file is in the entry, and is the one whose digest is in every trial's key."""
+    settings = entry.settings
+    if entry.source is None:
+        yield f"model {settings.model}: its source is missing"
+        return
+    digest = f"sha256:{hashlib.sha256(entry.source.encode()).hexdigest()}"
+    if settings.model_version != digest:
+        yield (
+            f"model {settings.model}: the digest of its source is {digest[:19]}…, not "
+            f"{str(settings.model_version)[:19]}…"
+        )
+
+
+def _row_problems(entry: Entry, cell: Cell) -> Iterator[str]:
+    """Trials that cannot have ended as they say."""
+    training, seen = cell.protocol.training, Counter[str]()
+    for row in entry.trials:
+        if row.environment >= len(entry.environments):
+            yield f"the trial at {_name(row)} names environment {row.environment}"
+            continue
+        trial = trial_of(row, cell)
+        key = trial.key()
+        seen[key] += 1
+        if seen[key] == 2:
+            yield f"the trial at {_name(trial)} is there twice"
+        if row.result({}).digest(key) != row.digest:
+            yield _why_digest(row, trial, cell)
+            continue
+        passed = row.best_loss is not None and row.best_loss < training.eps
+        if (row.outcome == "passed") != passed or passed != (row.reason == "success"):
+            yield (
+                f"the trial at {_name(trial)} {row.outcome} by {row.reason} with a loss of "
+                f"{row.best_loss}, ε is {training.eps:g}"
+            )
+        if not 0 < row.best_step <= row.steps <= training.steps and row.reason != "diverged":
+            yield (
+                f"the trial at {_name(trial)} took {row.steps} steps, the best at "
+                f"{row.best_step}; {cell.protocol.id} allows {training.steps}"
+            )
+        if row.reason == "futility" and training.futility is None:
+            yield f"the trial at {_name(trial)} ended by futility, which {cell.protocol.id} has not"
+
+
+def _why_digest(row: Row, trial: Trial, cell: Cell) -> str:
+    for name in names():
+        other = load(name)
+        as_other = trial_of(row, dataclasses.replace(cell, protocol=other))
+        if row.result({}).digest(as_other.key()) == row.digest:
+            return f"the trial at {_name(trial)} ran under {other.id}, not {cell.protocol.id}"
+    return (
+        f"the trial at {_name(trial)} was edited, or ran under other settings: its digest "
+        f"is {row.digest[:12]}…, its content gives {row.result({}).digest(trial.key())[:12]}…"
+    )
+
+
+def _differences(where: str, stated: Any, computed: Any) -> Iterator[str]:
+    """Every leaf in which the stated results are not those of the trials."""
+    if isinstance(stated, Mapping) and isinstance(computed, Mapping):
+        for key in sorted(stated.keys() | computed.keys()):
+            yield from _differences(f"{where}.{key}", stated.get(key), computed.get(key))
+    elif isinstance(stated, list) and isinstance(computed, list) and len(stated) == len(computed):
+        for i, (mine, theirs) in enumerate(zip(stated, computed, strict=True)):
+            yield from _differences(f"{where}.{i}", mine, theirs)
+    elif stated != computed:
+        yield f"{where} is {_short(stated)}, its trials give {_short(computed)}"
+
+
+def _short(value: Any) -> str:
+    return str(value)[:80]
+
+
+def _data_problems(rows: Sequence[Row], cell: Cell) -> Iterator[str]:
+    """Trials whose data sets are not those of their seed, made again."""
+    training = cell.protocol.training
+    for row in rows:
+        lengths = tuple(row.lengths)
+        train, validation, histogram = _data(
+            cell.task, tuple(sorted(cell.task_params.items())), cell.supervision, lengths,
+            cell.over(lengths), training.max_validation, training.max_validation_fraction,
+            row.n_samples, row.seed,
+        )  # fmt: skip
+        made = {"train": train, "validation": validation}
+        for split, sha256 in made.items():
+            if row.data_sha256.get(split) != sha256:  # type: ignore[call-overload]
+                yield (
+                    f"the trial at {_name(row)} has a {split} set of "
+                    f"{row.data_sha256.get(split, '?')[:12]}…, its seed gives {sha256[:12]}…"  # type: ignore[call-overload]
+                )
+        if row.histogram != dict(histogram):
+            yield f"the trial at {_name(row)} has another histogram of lengths than its seed"
+
+
+@functools.lru_cache(maxsize=100_000)
+def _data(
+    task: str, params: tuple[tuple[str, Any], ...], supervision: str, lengths: tuple[int, ...],
+    distribution: str, max_validation: int, fraction: float, n_samples: int, seed: int,
+) -> tuple[str, str, tuple[tuple[str, int], ...]]:  # fmt: skip
+    """Digests of both splits, and the histogram of training: models share their data."""
+    source = Source(
+        task=tasks[task].cls(**dict(params)), supervision=supervision, lengths=lengths,
+        distribution=distribution, max_validation=max_validation,
+        max_validation_fraction=fraction,
+    )  # fmt: skip
+    train, validation = source.splits(n_samples, seed)
+    histogram = tuple((str(n), count) for n, count in train.histogram.items())
+    return train.sha256(), validation.sha256(), histogram
+
+
+def near_n_star(run: CellRun) -> list[Trial]:
+    """Trials of the sizes on either side of N*, where a made-up result would have to lie."""
+    near = []
+    for lengths, variant in run.results:
+        ends = run.searches[lengths, variant.seed].search.known()
+        if variant.n_samples in (ends.low, ends.high):
+            near.append(run.cell.trial(lengths, variant.seed, Probe(*variant[1:])))
+    return near
+
+
+def run_again(trial: Trial, row: Row) -> str | None:
+    """Train it, and say what came out otherwise; None where it ended as the entry says."""
+    from kbench.executors.local import one_thread
+    from kbench.training import train
+
+    with one_thread():
+        (found,) = train([trial])
+    if found.data_sha256 != row.data_sha256:
+        return f"the trial at {_name(trial)} has other data when run again"
+    if found.outcome != row.outcome:
+        return (
+            f"the trial at {_name(trial)} {found.outcome} in {found.steps} steps when run again, "
+            f"the entry says {row.outcome} in {row.steps}"
+        )
+    return None
+
+
+def nonconformity(cell: Cell) -> str | None:
+    """What of the cell's registered model is not as `kbench check` wants it."""
+    from kbench.conformance import Subject, check
+    from kbench.executors.local import one_thread
+    from kbench.training import source_of
+
+    source = source_of(cell.trial(cell.joint, cell.seeds[0], Probe(1, 1.0)))
+    subject = Subject(
+        entry=models[cell.model],
+        size=cell.size,
+        vocab_size=source.vocab_size(),
+        max_len=source.width(),
+    )
+    with one_thread():
+        failed = [c for c in check(subject) if c.passed is False]
+    return f"model {cell.model}: {failed[0].name}: {failed[0].detail}" if failed else None
+
+
+def _name(trial: Row | Trial) -> str:
+    test = ", tested" if trial.tested else ""
+    return (
+        f"lengths {'+'.join(map(str, trial.lengths))}, seed {trial.seed}, N = {trial.n_samples}, "
+        f"learning rate {trial.learning_rate:g}{test}"
+    )
