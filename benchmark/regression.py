@@ -7,6 +7,7 @@ run takes, paired by seed, against a tolerance: shown to lie within it, beyond i
 
 import enum
 import itertools
+import json
 import math
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -185,9 +186,9 @@ def _read(result: Mapping[str, Any], command: str | None) -> Measured:
     problems += [f"fails the check `{c}`" for c in result.get("checks_failed", ())]
     return Measured(
         name=", ".join(filter(None, name)),
-        identity=tuple(f"{key} {value}" for key, value in identity.items()),
+        identity=tuple(f"{key} {_text(value)}" for key, value in identity.items()),
         versions={"model": result["model_version"], "task": result.get("task_version", "")},
-        size=str(result["size"]),
+        size=_text(result["size"]),
         n_star=n_star,
         has_kappa=result["kappa"] is not None,
         trials=rows,
@@ -196,6 +197,11 @@ def _read(result: Mapping[str, Any], command: str | None) -> Measured:
         problems=tuple(problems),
         command=command or _command(result),
     )
+
+
+def _text(value: Any) -> str:
+    """One text for one value, in whatever order a mapping came."""
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
 def _bracket(row: Mapping[str, Any]) -> Bracket:

@@ -74,14 +74,14 @@ def otherwise_drawn(salt):
 
 
 def canaries():
-    """Name → changes of the source, the block of seeds among them, the most telling first."""
-    plain = [block(b) for b in range(REPEATS + 1)]
-    wanted = {f"block {b}": plain[b] for b in range(FAULTY_BLOCKS)}
+    """Name → changes of the source, the block of seeds among them; the most telling first."""
+    wanted = {f"block {b}": block(b) for b in range(FAULTY_BLOCKS)}
     for b in range(FAULTY_BLOCKS):
-        wanted |= {f"{fault}, block {b}": [*of, *plain[b]] for fault, of in FAULTS.items()}
-    wanted |= {f"drawn {i}": otherwise_drawn(i) for i in range(1, REPEATS + 1)}
-    wanted |= {f"repeat {i}": [] for i in range(1, REPEATS + 1)}
-    return wanted | {f"block {b}": of for b, of in enumerate(plain)}
+        wanted |= {f"{fault}, block {b}": [*of, *block(b)] for fault, of in FAULTS.items()}
+        if b == 0:
+            wanted |= {f"drawn {i}": otherwise_drawn(i) for i in range(1, REPEATS + 1)}
+            wanted |= {f"repeat {i}": [] for i in range(1, REPEATS + 1)}
+    return wanted | {f"block {b}": block(b) for b in range(REPEATS + 1)}
 
 
 def block(b):
@@ -111,13 +111,18 @@ def make(name, changes, folder):
         "sys.argv[0] = 'kbench'; main()"
     )
     partial = output.with_suffix(".partial")
+    # Whether trials come out bit for bit the same shows with two seeds as well as with five.
+    fewer = ["--seeds", "2"] if name.startswith("repeat") else []
     done = subprocess.run(
-        [sys.executable, "-c", command, "canary", "--workers", "1", "--output", partial],
+        [sys.executable, "-c", command, "canary", "--workers", "1", "--output", partial, *fewer],
         env=os.environ | {"PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"},
         cwd=folder, capture_output=True, text=True,
     )  # fmt: skip
     shutil.rmtree(source)
-    if not partial.exists():
+    if done.returncode not in (
+        0,
+        1,
+    ):  # 1 where a model fails a check, which is one way to be caught
         sys.exit(f"{name}: {done.stderr}")
     partial.rename(output)
     print(name, done.returncode, flush=True)

@@ -18,8 +18,8 @@ SOURCES = [p for folder in ("benchmark", "models", "tasks") for p in (ROOT / fol
 PURE = {"search": {"math", "collections", "dataclasses", "functools", "types", "typing"},
         "sharing": {"math", "collections", "dataclasses", "scipy"},
         "scaling": {"math", "collections"},
-        "regression": {"enum", "itertools", "math", "shlex", "collections", "dataclasses", "typing",
-                       "scipy"}}  # fmt: skip
+        "regression": {"enum", "itertools", "json", "math", "shlex", "collections", "dataclasses",
+                       "typing", "scipy"}}  # fmt: skip
 
 
 def stage(path):
