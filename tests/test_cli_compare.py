@@ -125,10 +125,15 @@ def test_entries_of_two_revisions(stores, small):
         path.write_text(entries[name])
         git(stores, "add", "leaderboards")
         git(stores, "commit", "-m", name)
+    ledger = stores / "leaderboards" / "verified.json"
+    ledger.write_text("{}")  # which entries are verified is no entry
+    git(stores, "add", "leaderboards")
+    git(stores, "commit", "-m", "verified")
+    assert kbench("compare", "HEAD~1", "leaderboards", cwd=stores).returncode == 0
     path.write_text("{")  # what is not committed does not count
-    assert kbench("compare", "HEAD~1", "HEAD", cwd=stores).returncode == 1
+    assert kbench("compare", "HEAD~2", "HEAD", cwd=stores).returncode == 1
     assert kbench("compare", "main:leaderboards/quick-1", "HEAD", cwd=stores).returncode == 0
-    assert kbench("compare", "HEAD~1", "base", cwd=stores).returncode == 0
+    assert kbench("compare", "HEAD~2", "base", cwd=stores).returncode == 0
     done = kbench("compare", "HEAD", "leaderboards", cwd=stores)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
 

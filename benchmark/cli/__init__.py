@@ -5,6 +5,7 @@ import sys
 import typer
 from typer.exceptions import TyperException
 
+from kbench.cli.board import board
 from kbench.cli.canary import canary
 from kbench.cli.check import check
 from kbench.cli.claims import claims
@@ -37,6 +38,7 @@ app.command()(compare)
 app.command()(submit)
 app.command()(validate)
 app.command()(schema)
+app.command()(board)
 app.command()(claims)
 
 

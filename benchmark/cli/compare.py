@@ -81,9 +81,13 @@ def load(source: str) -> tuple[list[Measured], list[Timing]]:
 
 def _texts(source: str) -> Iterator[tuple[str, str]]:
     """Name and content of a file, or of every JSON file below a folder or in a git revision."""
+    from kbench.leaderboard.trust import LEDGER
+
     path = Path(source)
     if path.exists():
         for file in sorted(path.rglob("*.json")) if path.is_dir() else [path]:
+            if file.name == LEDGER:
+                continue
             try:
                 yield str(file), file.read_text("utf-8")
             except OSError as error:
@@ -101,7 +105,7 @@ def _texts(source: str) -> Iterator[tuple[str, str]]:
         "ls-tree", "-r", "-z", "--name-only", "--full-tree", revision, "--", below or "leaderboards"
     )
     for name in (listed or "").split("\0"):
-        if name.endswith(".json"):
+        if name.endswith(".json") and not name.endswith(f"/{LEDGER}"):
             yield f"{revision}:{name}", _git("show", f"{revision}:{name}") or ""
 
 
