@@ -570,7 +570,7 @@ def compare_speed(base: Sequence[Timing], head: Sequence[Timing]) -> Comparison:
         notes=() if in_turns else ("runs of BASE and HEAD were not taken in turns",),
         rows=tuple(rows),
     )
-    again = "run both once more, in turns, and give two folders of runs"
+    again = "once more each, in turns, and then compare two folders of files"
     unsure = cell.verdict == Verdict.INCONCLUSIVE
     return Comparison(
         cells=(cell,), notes=(), commands=(again,) if unsure else (), verdict=cell.verdict

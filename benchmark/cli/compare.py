@@ -57,7 +57,7 @@ def compare(
     if stdout:
         print_json(_document(found), stdout)
     else:
-        _show(found)
+        _show(found, "runs" if times_b else "seeds")
     return int(found.verdict)
 
 
@@ -198,7 +198,7 @@ def _document(found: Comparison) -> dict[str, Any]:
     }
 
 
-def _show(found: Comparison) -> None:
+def _show(found: Comparison, counted: str) -> None:
     from rich import box
     from rich.table import Table
 
@@ -208,7 +208,8 @@ def _show(found: Comparison) -> None:
             out.print(f"  {note}", highlight=False, soft_wrap=True)
         if not cell.rows:
             continue
-        table = Table("", "seeds", "head / base (95 %)", "", box=box.SIMPLE_HEAD)
+        span = "95 %" if counted == "seeds" else "least – most"
+        table = Table("", counted, f"head / base ({span})", "", box=box.SIMPLE_HEAD)
         for row in cell.rows:
             style = "bold red" if row.verdict else ""
             table.add_row(
@@ -219,7 +220,7 @@ def _show(found: Comparison) -> None:
         out.print(note, highlight=False, soft_wrap=True)
     out.print(found.verdict.name.lower(), style="bold", highlight=False)
     for command in found.commands:
-        out.print(f"more seeds, for both sides: {command}", highlight=False, soft_wrap=True)
+        out.print(f"more {counted}, for both sides: {command}", highlight=False, soft_wrap=True)
 
 
 def _ratio(low: float, high: float) -> str:
