@@ -75,8 +75,8 @@ def otherwise_drawn(salt):
         ),
         (
             "benchmark/training.py",
-            "backend=trial.backend, seed=trial.seed,",
-            f"backend=trial.backend, seed=trial.seed + {1000 * salt},",
+            "\n            backend=trial.backend, seed=trial.seed,",
+            f"\n            backend=trial.backend, seed=trial.seed + {1000 * salt},",
         ),
     ]
 

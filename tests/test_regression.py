@@ -15,6 +15,7 @@ from kbench.regression import (
     Verdict,
     compare,
     compare_speed,
+    gravest,
     interval,
     judge,
     read,
@@ -140,6 +141,14 @@ def test_one_changed_trial_leads_on_to_statistics():
     assert set(rows(found)) == {"N* n = 4", "N* n = 5", "N* alone", "N* joint", "κ", "steps"}
 
 
+def test_a_trial_that_only_one_side_asked_for_leads_on_to_statistics():
+    for short in itertools.product((True, False), repeat=2):
+        sides = [result(), result()]
+        for side, cut in zip(sides, short, strict=True):
+            del side["trials"]["each"][:cut]
+        assert bool(compared(*sides).cells[0].rows) == (short[0] != short[1])
+
+
 def test_it_says_what_else_differs():
     head = behaving_otherwise(result(environment={"torch": "2.1", "model_source": "b"}))
     notes = compared(result(environment={"torch": "2.0", "model_source": "a"}), head).cells[0].notes
@@ -147,6 +156,13 @@ def test_it_says_what_else_differs():
 
 
 # Broken
+
+
+def test_the_gravest_decides():
+    assert gravest([]) == SAME
+    assert gravest([SAME, INCONCLUSIVE]) == INCONCLUSIVE
+    assert gravest([REGRESSION, INCONCLUSIVE, SAME]) == REGRESSION
+    assert gravest([REGRESSION, BROKEN, INCONCLUSIVE]) == BROKEN
 
 
 BREAKS = {
@@ -199,6 +215,7 @@ def test_a_cell_that_head_lacks_is_broken_and_one_that_it_has_more_is_not():
     [
         (1.05, SAME, "same"),
         (1.5, INCONCLUSIVE, "inconclusive"),
+        (1 / 1.5, INCONCLUSIVE, "inconclusive"),
         (3, REGRESSION, "worse"),
         (1 / 3, REGRESSION, "better"),
     ],
@@ -232,6 +249,14 @@ def test_steps_are_those_of_trials_that_pass_on_both_sides():
         if i % 2:
             row |= {"outcome": "failed", "steps": 1500}
     assert rows(compared(base, head))["steps"].finding == "same"
+
+
+def test_steps_are_known_only_to_the_interval_of_validation():
+    base, head = behaving_otherwise(result(), steps=20), behaving_otherwise(result(), steps=40)
+    head["trials"]["digest"] += " too"
+    for row in head["trials"]["each"]:
+        row["digest"] += " too"
+    assert rows(compared(base, head))["steps"].verdict == INCONCLUSIVE
 
 
 def test_a_single_length_can_only_give_alarm():
@@ -268,6 +293,7 @@ def test_seeds_are_paired_and_those_of_one_side_only_are_named():
     assert rows(found)["N* alone"].seeds == 5
     assert rows(found)["N* alone"].finding == "same"
     assert "5 seeds in common, of 5 and 7" in found.cells[0].notes
+    assert rows(compared(head, base))["N* alone"].seeds == 5
 
 
 # Censored sides
@@ -304,6 +330,14 @@ def test_beyond_the_largest_size_on_both_sides_is_the_same_and_said():
         3,
         "same (2 of 5 seeds beyond the largest N on both sides)",
     )
+
+
+def test_a_length_beyond_the_largest_size_on_both_sides_leaves_the_others():
+    base, head = result(), behaving_otherwise(result(times(3)))
+    for side in (base, head):
+        side["n_star"]["4"]["per_seed"] = [{"seed": s, **bracket(None)} for s in SEEDS]
+    row = rows(compared(base, head))["N* alone"]
+    assert (row.finding, row.seeds) == ("worse", 5)
 
 
 def test_a_single_seed_decides_nothing():
