@@ -12,11 +12,13 @@ import math
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from kbench.errors import KbenchError
 from kbench.search import Bracket
 from kbench.sharing import blur, log_sharing, mean_interval
+
+T = TypeVar("T")
 
 TOLERANCE = 1.5
 """A ratio between 1 / 1.5 and 1.5 counts as no change."""
@@ -161,54 +163,71 @@ def _read(result: Mapping[str, Any], command: str | None) -> Measured:
         for name in ("model", "backend", "task", "task_params", "supervision", "protocol",
                      "lengths", "distribution")
     }  # fmt: skip
+    for name in ("model", "backend", "task", "supervision", "protocol"):
+        _as(str, result[name])
+    first, *_, last = (_as(int, n) for n in result["lengths"])
     params = " ".join(f"{name}={value}" for name, value in result["task_params"].items())
     task = f"{result['task']} {params}".rstrip()
-    over = f"lengths {result['lengths'][0]} to {result['lengths'][-1]}"
-    name = [result["model"], task, result["supervision"], result["distribution"], over]
+    over = result["distribution"] and _as(str, result["distribution"])
+    words = [result["model"], task, result["supervision"], over, f"lengths {first} to {last}"]
     n_star = {
-        length: {row["seed"]: _bracket(row) for row in found["per_seed"]}
+        length: {_as(int, row["seed"]): _bracket(row) for row in found["per_seed"]}
         for length, found in result["n_star"].items()
     }
     if not n_star["joint"] or any(of.keys() != n_star["joint"].keys() for of in n_star.values()):
         raise ValueError("N* of other seeds at other lengths, or of none")
-    rows = {
-        Which(tuple(row["lengths"]), row["seed"], row["n_samples"], row["learning_rate"]): Trained(
-            key=row["key"],
-            digest=row["digest"],
-            data_sha256=row["data_sha256"],
-            outcome=row["outcome"],
-            steps=row["steps"],
-        )
-        for row in result["trials"].get("each", ())
-    }
-    problems = [f"trial left out, {line}" for line in result["errors"]]
-    problems += [] if result["complete"] else ["not complete"]
-    problems += [f"fails the check `{c}`" for c in result.get("checks_failed", ())]
+    problems = [f"trial left out, {line}" for line in _as(list, result["errors"])]
+    problems += [] if _as(bool, result["complete"]) else ["not complete"]
+    problems += [f"fails the check `{c}`" for c in _as(list, result.get("checks_failed", []))]
+    versions = {"model": result["model_version"], "task": result.get("task_version", "")}
     return Measured(
-        name=", ".join(filter(None, name)),
+        name=", ".join(filter(None, words)),
         identity=tuple(f"{key} {_text(value)}" for key, value in identity.items()),
-        versions={"model": result["model_version"], "task": result.get("task_version", "")},
+        versions={k: v if isinstance(v, str) else _as(int, v) for k, v in versions.items()},
         size=_text(result["size"]),
         n_star=n_star,
         has_kappa=result["kappa"] is not None,
-        trials=rows,
-        digest=str(result["trials"]["digest"]),
-        environment=result["environment"],
+        trials=dict(map(_trial, _as(list, result["trials"].get("each", [])))),
+        digest=_as(str, result["trials"]["digest"]),
+        environment=_as(dict, result["environment"]),
         problems=tuple(problems),
-        command=command or _command(result),
+        command=_as(str, command) if command else _command(result),
     )
+
+
+def _as(kind: type[T], value: Any) -> T:
+    """The value, if it is of this very type; true and false are no integers."""
+    if type(value) is not kind:
+        raise TypeError(f"{value!r} is no {kind.__name__}")
+    return value
+
+
+def _trial(row: Mapping[str, Any]) -> tuple[Which, Trained]:
+    lengths = tuple(_as(int, n) for n in row["lengths"])
+    which = Which(lengths, _as(int, row["seed"]), _as(int, row["n_samples"]), row["learning_rate"])
+    if _as(int, row["steps"]) < 1:
+        raise ValueError(f"a trial of {row['steps']} steps")
+    return which, Trained(
+        key=_as(str, row["key"]),
+        digest=_as(str, row["digest"]),
+        data_sha256=_as(dict, row["data_sha256"]),
+        outcome=_as(str, row["outcome"]),
+        steps=row["steps"],
+    )
+
+
+def _bracket(row: Mapping[str, Any]) -> Bracket:
+    low, high = row["low"], row["high"]
+    if (low is not None and _as(int, low) < 0) or (
+        high is not None and _as(int, high) <= (low or 0)
+    ):
+        raise ValueError(f"a bracket from {low} to {high}")
+    return Bracket(low=low, high=high, censored=row["censored"])
 
 
 def _text(value: Any) -> str:
     """One text for one value, in whatever order a mapping came."""
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-
-
-def _bracket(row: Mapping[str, Any]) -> Bracket:
-    for bound in (row["low"], row["high"]):
-        if not (bound is None or (type(bound) is int and bound >= 0)):
-            raise ValueError(f"a bound of N* is {bound!r}")
-    return Bracket(low=row["low"], high=row["high"], censored=row["censored"])
 
 
 def _command(result: Mapping[str, Any]) -> str:

@@ -179,10 +179,12 @@ def compared(base, head):
     assert found["exit_code"] == done.returncode
     why = []
     for cell in found["cells"]:
+        alarms = [row for row in cell["rows"] if row["verdict"] == "regression"]
+        said = [f"{row['quantity']} {row['finding']}" for row in alarms]
         if cell["verdict"] in ("regression", "broken"):
-            alarms = [row for row in cell["rows"] if row["verdict"] == "regression"]
-            said = [f"{row['quantity']} {row['finding']}" for row in alarms] or cell["notes"]
-            why += [f"{cell['name'].partition(',')[0]}: {line.partition(':')[0]}" for line in said]
+            said = said or [note.partition(": ")[2] or note for note in cell["notes"]]
+        said = ["other data" if "had other data" in line else line for line in said]
+        why += [f"{cell['name'].partition(',')[0]}: {line}" for line in said]
     return done.returncode, why
 
 
@@ -191,17 +193,17 @@ def report(folder):
     repeats = range(1, REPEATS + 1)
 
     def show(name, pairs, prepare=lambda path: path):
-        """Exit codes over the pairs that are there, and the reasons of alarms."""
+        """Exit codes over the pairs that are there, and how often each alarm was given."""
         codes, why = collections.Counter(), collections.Counter()
         for names in pairs:
             paths = [folder / f"{name}.json" for name in names]
             if all(path.exists() for path in paths):
                 code, reasons = compared(*map(prepare, paths))
-                codes[Verdict(code).name.lower()] += 1
+                codes[f"{code} {Verdict(code).name.lower()}"] += 1
                 why.update(reasons)
-        print(f"{name}, {codes.total()} times: {dict(codes)}")
-        for reason, count in why.most_common():
-            print(f"    {count} × {reason}")
+        print(f"{name}: " + ", ".join(f"{n} × {code}" for code, n in codes.items()))
+        for reason, n in why.most_common():
+            print(f"        {n} × {reason}")
 
     show("unchanged, repeated", [("block 0", f"repeat {i}") for i in repeats])
     show("unchanged, other weights and batches", [("block 0", f"drawn {i}") for i in repeats])
@@ -213,7 +215,7 @@ def report(folder):
     for fault in FAULTS:
         pairs = [(f"block {b}", f"{fault}, block {b}") for b in blocks]
         show(fault, pairs)
-        show("    without the checks of its models", pairs, unchecked)
+        show("    its checks ignored", pairs, unchecked)
 
 
 def power(draws=2000):
