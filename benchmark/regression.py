@@ -80,7 +80,6 @@ class Measured:
     size: str
     n_star: Mapping[str, Mapping[int, Bracket]]
     """By length, or `joint`, and seed."""
-    has_kappa: bool
     trials: Mapping[Which, Trained]
     """Empty where the source holds none."""
     digest: str
@@ -174,6 +173,9 @@ def _read(result: Mapping[str, Any], command: str | None) -> Measured:
         length: {_as(int, row["seed"]): _bracket(row) for row in found["per_seed"]}
         for length, found in result["n_star"].items()
     }
+    alone = set() if over else {*map(str, result["lengths"])}
+    if n_star.keys() != {"joint"} | alone:
+        raise ValueError(f"N* of {', '.join(n_star)}")
     if not n_star["joint"] or any(of.keys() != n_star["joint"].keys() for of in n_star.values()):
         raise ValueError("N* of other seeds at other lengths, or of none")
     problems = [f"trial left out, {line}" for line in _as(list, result["errors"])]
@@ -186,7 +188,6 @@ def _read(result: Mapping[str, Any], command: str | None) -> Measured:
         versions={k: v if isinstance(v, str) else _as(int, v) for k, v in versions.items()},
         size=_text(result["size"]),
         n_star=n_star,
-        has_kappa=result["kappa"] is not None,
         trials=dict(map(_trial, _as(list, result["trials"].get("each", [])))),
         digest=_as(str, result["trials"]["digest"]),
         environment=_as(dict, result["environment"]),
@@ -326,7 +327,8 @@ def _by_digest(base: Measured, head: Measured) -> CellComparison | None:
         problems.append("one name and version, but two specs of model or protocol")
     if problems:
         return draft(Verdict.BROKEN, *problems)
-    moved = [which for which, b, h in both if b.data_sha256 != h.data_sha256]
+    same_task = base.versions["task"] == head.versions["task"]
+    moved = [which for which, b, h in both if same_task and b.data_sha256 != h.data_sha256]
     if moved:
         return draft(
             Verdict.REGRESSION,
@@ -350,20 +352,17 @@ def _ratios(base: Measured, head: Measured) -> dict[str, list[Reading]]:
     """log head / base by quantity, one reading for each seed that both sides have."""
     seeds = [seed for seed in base.seeds if seed in head.n_star["joint"]]
     lengths = [name for name in base.n_star if name != "joint"]
-    found: dict[str, list[Reading]] = {
-        f"N* n = {n}": [
-            _minus(_n_star(head.n_star[n][s]), _n_star(base.n_star[n][s])) for s in seeds
+
+    def of(length: str) -> list[Reading]:
+        return [
+            _minus(_n_star(head.n_star[length][s]), _n_star(base.n_star[length][s])) for s in seeds
         ]
-        for n in lengths
-    }
+
+    found = {f"N* n = {n}": of(n) for n in lengths}
     if lengths:
-        found["N* alone"] = [
-            _mean([found[f"N* n = {n}"][i] for n in lengths]) for i in range(len(seeds))
-        ]
-    found["N* joint"] = [
-        _minus(_n_star(head.n_star["joint"][s]), _n_star(base.n_star["joint"][s])) for s in seeds
-    ]
-    if base.has_kappa and lengths:
+        found["N* alone"] = [_mean(ratios) for ratios in zip(*found.values(), strict=True)]
+    found["N* joint"] = of("joint")
+    if lengths:
         found["κ"] = [_minus(_kappa(head, s), _kappa(base, s)) for s in seeds]
     if steps := [reading for s in seeds if (reading := _steps(base, head, s))]:
         found["steps"] = steps

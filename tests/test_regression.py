@@ -132,6 +132,12 @@ def test_other_data_for_equal_specs_is_an_alarm_whatever_came_of_it():
     )
 
 
+def test_a_task_of_ones_own_may_be_edited_to_have_other_data():
+    base, head = (result(task_version=f"sha256:{x}") for x in "ab")
+    head = behaving_otherwise(head, data_sha256={"train": "other"})
+    assert rows(compared(base, head))
+
+
 def test_one_changed_trial_leads_on_to_statistics():
     head = result()
     head["trials"]["each"][3]["digest"] = "other"
@@ -404,7 +410,7 @@ def places(value, path=()):
             yield from places(inner, (*path, key))
 
 
-JUNK = (None, True, -1, 0, 1e999, "", "x", [], {}, [[]], {"x": None})
+JUNK = (DELETED := object(), None, True, -1, 0, 1e999, "", "x", [], {}, [[]], {"x": None})
 
 
 def test_what_is_no_result_is_refused_and_never_breaks_down():
@@ -414,7 +420,10 @@ def test_what_is_no_result_is_refused_and_never_breaks_down():
         of = head
         for key in path[:-1]:
             of = of[key]
-        of[path[-1]] = junk
+        if junk is DELETED:
+            del of[path[-1]]
+        else:
+            of[path[-1]] = junk
         try:
             compare([base], [read(head)])
         except KbenchError as error:
