@@ -26,6 +26,8 @@ ALPHA = 0.05
 """Chance of any alarm in a whole comparison whose ratios all lie at the edge of the tolerance."""
 
 
+PLENTY = 1 << 62
+"""No number of samples, steps or seeds is larger."""
 JUDGED_EVERY = 10
 """Steps between the validations of a run, at the least: its number of steps is known to that."""
 
@@ -200,6 +202,8 @@ def _as(kind: type[T], value: Any) -> T:
     """The value, if it is of this very type; true and false are no integers."""
     if type(value) is not kind:
         raise TypeError(f"{value!r} is no {kind.__name__}")
+    if isinstance(value, int) and abs(value) > PLENTY:
+        raise ValueError("a number beyond all samples and seeds")
     return value
 
 
@@ -599,6 +603,9 @@ def read_timing(document: Mapping[str, Any]) -> Timing:
     """One file of pytest-benchmark; raises KbenchError where it is none."""
     try:
         machine = document["machine_info"]
+        seconds = {str(b["fullname"]): float(b["stats"]["min"]) for b in document["benchmarks"]}
+        if not all(0 < s < math.inf for s in seconds.values()):
+            raise ValueError("a time that is none")
         return Timing(
             began=str(document["datetime"]),
             machine=(
@@ -606,7 +613,7 @@ def read_timing(document: Mapping[str, Any]) -> Timing:
                 str(machine["cpu"].get("brand_raw")),
                 str(machine["python_version"]),
             ),
-            seconds={str(b["fullname"]): float(b["stats"]["min"]) for b in document["benchmarks"]},
+            seconds=seconds,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise KbenchError(

@@ -145,6 +145,7 @@ def test_entries_of_two_revisions(stores, small):
         (["base", "--", "-x"], "-x: no such file, folder or git revision"),
         (["base", "nothing"], "nothing: no results"),
         (["base", "text.json"], "text.json is not JSON"),
+        (["base", "deep.json"], "deep.json is not JSON"),
         (["base", "list.json"], "list.json: not a result of kbench"),
         (["base", "old.json"], "old.json: not a result of kbench with schema_version 1"),
         (["base", "half.json"], "half.json: not a result of kbench: KeyError"),
@@ -160,6 +161,7 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(tmp_path, small, arguments,
     (tmp_path / "nothing").mkdir()
     files = {
         "text": "{",
+        "deep": "[" * 200_000,
         "list": "[]",
         "old": '{"schema_version": 0, "results": []}',
         "half": '{"schema_version": 1, "results": [{}]}',

@@ -410,7 +410,7 @@ def places(value, path=()):
             yield from places(inner, (*path, key))
 
 
-JUNK = (DELETED := object(), None, True, -1, 0, 1e999, "", "x", [], {}, [[]], {"x": None})
+JUNK = (DELETED := object(), None, True, -1, 0, 1e999, 10**400, "", "x", [], {}, [[]], {"x": None})
 
 
 def test_what_is_no_result_is_refused_and_never_breaks_down():
@@ -484,6 +484,9 @@ def test_a_file_of_pytest_benchmark_is_read():
     assert read_timing(document) == Timing(
         began="2026-01-01", machine=("n", "c", "3.12"), seconds={"a": 0.5}
     )
+    document["benchmarks"][0]["stats"]["min"] = 0
+    with pytest.raises(KbenchError, match="a time that is none"):
+        read_timing(document)
     del document["datetime"]
     with pytest.raises(KbenchError, match="not a file of pytest-benchmark"):
         read_timing(document)

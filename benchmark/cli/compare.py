@@ -122,7 +122,7 @@ def _of_document(name: str, text: str) -> list[Measured] | Timing:
 
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise KbenchError(f"{name} is not JSON: {error}") from None
     if not isinstance(document, dict):
         raise KbenchError(f"{name}: not a result of kbench")
