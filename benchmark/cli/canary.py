@@ -24,11 +24,10 @@ from kbench.errors import KbenchError
 CELLS: dict[str, list[tuple[str, str | None]]] = {
     "lstm": [("aligned", None)],
     "transformer": [("cot", "fixed")],
-    "dense-ssm": [("aligned", None)],
 }
-"""By model: supervision, and a distribution where N* is wanted without κ. A recurrent, an attention
-and a linear recurrent model, each where it learns from few samples within the budget: what is
-censored moves with nothing."""
+"""By model: supervision, and a distribution where N* is wanted without κ. A recurrent and an
+attention model, each where it learns from few samples within the budget: what is censored moves
+with nothing, and what takes four samples to learn moves by chance."""
 OF_A_MODEL: list[tuple[str, str | None]] = [("aligned", None), ("cot", "fixed")]
 """The cells of a model asked for by --model."""
 TASK, LENGTHS = "modadd", "4-5"
