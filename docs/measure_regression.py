@@ -222,25 +222,23 @@ def report(folder):
         show("    its checks ignored", pairs, unchecked)
 
 
-def power(draws=2000):
-    """Share of comparisons that say so, by seeds and true ratio, for one of 8 quantities."""
-    rng = random.Random(1)
+def power(draws=2000, quantities=8):
+    """Of comparisons, those that say `same` and those that give alarm, by true ratio."""
+    rng, ratios = random.Random(1), (1.0, 1.5, 2.0, 3.0)
     for spread in (0.1, 0.35):
-        print(f"standard deviation {spread} of the log ratio of one seed")
-        print("seeds  " + "".join(f"  × {ratio:<13}" for ratio in (1.0, 1.5, 2.0, 3.0)))
+        print(f"| spread {spread}, seeds | " + " | ".join(f"× {ratio}" for ratio in ratios) + " |")
         for seeds in (3, 5, 10, 20):
             shares = []
-            for ratio in (1.0, 1.5, 2.0, 3.0):
+            for ratio in ratios:
                 verdicts = collections.Counter()
                 for _ in range(draws):
-                    ratios = []
-                    for _ in range(seeds):
-                        x = rng.gauss(math.log(ratio), spread)
-                        ratios.append(Reading(x, x, x, 0.09))  # two brackets of ratio 1.25
-                    verdicts[judge("κ", ratios, 8).verdict] += 1
+                    logs = [rng.gauss(math.log(ratio), spread) for _ in range(seeds)]
+                    # The blur of two brackets of ratio 1.25.
+                    drawn = [Reading(x, x, x, 0.09) for x in logs]
+                    verdicts[judge("κ", drawn, quantities).verdict] += 1
                 same, alarm = (verdicts[v] / draws for v in (Verdict.SAME, Verdict.REGRESSION))
-                shares.append(f"{same:4.0%} ={alarm:5.0%} !")
-            print(f"{seeds:5}    " + "    ".join(shares))
+                shares.append(f"{same:.0%}, {alarm:.0%}")
+            print(f"| {seeds} | " + " | ".join(shares) + " |")
 
 
 if __name__ == "__main__":
