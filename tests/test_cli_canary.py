@@ -14,6 +14,7 @@ from test_own import TEMPLATE
         (["--seeds", "0"], "--seeds is a number of seeds, at least 1"),
         (["--workers", "0"], "--workers is a number of processes, at least 1"),
         (["--store", "used"], "--store used: a canary trains anew"),
+        (["--store", "used/file"], "--store used/file: a canary trains anew"),
         (["--output", "used"], "--output used: no such folder"),
         (["--output", "none/a.json"], "--output none/a.json: no such folder"),
     ],

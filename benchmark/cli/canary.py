@@ -4,8 +4,9 @@ import dataclasses
 import json
 import shlex
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,14 +22,18 @@ from kbench.cli.options import (
 from kbench.cli.run import measure
 from kbench.errors import KbenchError
 
-CELLS: dict[str, list[tuple[str, str | None]]] = {
+if TYPE_CHECKING:
+    from kbench.study import Cell
+
+Rows = list[tuple[str, str | None]]
+CELLS: dict[str, Rows] = {
     "lstm": [("aligned", None)],
     "transformer": [("cot", "fixed")],
 }
 """By model: supervision, and a distribution where N* is wanted without κ. A recurrent and an
 attention model, each where it learns from few samples within the budget: what is censored moves
 with nothing, and what takes four samples to learn moves by chance."""
-OF_A_MODEL: list[tuple[str, str | None]] = [("aligned", None), ("cot", "fixed")]
+OF_A_MODEL: Rows = [("aligned", None), ("cot", "fixed")]
 """The cells of a model asked for by --model."""
 TASK, LENGTHS = "modadd", "4-5"
 
@@ -54,22 +59,12 @@ def canary(
     """
     stdout = claim_stdout() if as_json else None
     start = starts("local", None, workers, "cpu")
-    if store and store.exists() and any(store.iterdir()):
+    if store and store.exists() and (not store.is_dir() or any(store.iterdir())):
         raise KbenchError(f"--store {store}: a canary trains anew, name a folder that is new")
     if output.is_dir() or not output.absolute().parent.is_dir():
         raise KbenchError(f"--output {output}: no such folder")
     of_models = dict.fromkeys(model, OF_A_MODEL) if model else CELLS
-    cells = [
-        cell
-        for name, rows in of_models.items()
-        for supervision, distribution in rows
-        for cell in to_cells(
-            model_names=[name], task_names=[TASK], supervisions=[supervision], seeds=seeds,
-            protocol_name="canary", lengths=LENGTHS, settings=None, extrapolate=None,
-            distributions=[distribution] if distribution else None,
-            match=None, reference=None, device="cpu", backend="torch",
-        )
-    ]  # fmt: skip
+    cells = _cells(of_models, seeds)
     from kbench.conformance import check
     from kbench.executors.local import one_thread
     from kbench.report import SCHEMA_VERSION, errors, with_trials
@@ -95,7 +90,10 @@ def canary(
         "checks": {name: [dataclasses.asdict(c) for c in of] for name, of in checks.items()},
         "results": results,
     }
-    output.write_text(json.dumps(document, indent=1, ensure_ascii=False), "utf-8")
+    try:
+        output.write_text(json.dumps(document, indent=1, ensure_ascii=False), "utf-8")
+    except OSError as error:
+        raise KbenchError(f"--output {output}: {error.strerror}") from None
     if stdout:
         print_json(document, stdout)
     else:
@@ -108,9 +106,24 @@ def canary(
     for line in broken:
         say(f"trial left out, {line}")
     if full:
-        raise full
+        say(f"{full}. {output} is not complete")
+        return 1
     if not all(p.run.complete for p in driver.progress):
         say(f"stopped; {output} is not complete")
         return 130
     say(f"result written to {output}")
     return 1 if broken or any(failed.values()) else 0
+
+
+def _cells(of_models: Mapping[str, Rows], seeds: int | None) -> "list[Cell]":
+    return [
+        cell
+        for name, rows in of_models.items()
+        for supervision, distribution in rows
+        for cell in to_cells(
+            model_names=[name], task_names=[TASK], supervisions=[supervision], seeds=seeds,
+            protocol_name="canary", lengths=LENGTHS, settings=None, extrapolate=None,
+            distributions=[distribution] if distribution else None,
+            match=None, reference=None, device="cpu", backend="torch",
+        )
+    ]  # fmt: skip
