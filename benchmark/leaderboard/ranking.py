@@ -1,9 +1,10 @@
 """Ranking models over several cells: pure, no files.
 
-A model's score is the geometric mean, over the cells that the reference model has, of its κ relative
-to the reference's on the same cell. What a censored search leaves open is carried along as bounds: all
-lengths together never need more than all samples there are, for whoever has seen them all knows
-them. So every score is a range, and its interval adds what other seeds might have given.
+A model's score is the geometric mean, over the cells that the reference model has, of its κ
+relative to the reference's on the same cell. What a censored search leaves open is carried along
+as bounds: all lengths together never need more than all samples there are, for whoever has seen
+them all knows them. So every score is a range, and its interval adds what other seeds might have
+given.
 """
 
 import math

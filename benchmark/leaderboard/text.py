@@ -58,8 +58,8 @@ def markdown(rows: Sequence[Row]) -> str:
         "or below 1 (they interfere). ✓: trials near N\\* were run again by the maintainers.",
         f"Models are ranked by the geometric mean, over cells, of κ relative to `{REFERENCE}`. "
         "The range is what censored searches leave open; the interval (95 %) adds what other seeds "
-        "might have given. Models that are not told apart share a rank; those that lack a cell have "
-        "none.",
+        "might have given. Models that are not told apart share a rank; those that lack a cell "
+        "have none.",
     ]
     for protocol, group in protocols(rows).items():
         parts.append(f"## {protocol}")
