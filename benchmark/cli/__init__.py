@@ -12,6 +12,7 @@ from kbench.cli.run import plan, run
 from kbench.cli.sample import sample
 from kbench.cli.scale import scale
 from kbench.cli.show import show
+from kbench.cli.site import site
 from kbench.cli.submit import schema, submit, validate
 from kbench.errors import KbenchError
 
@@ -32,6 +33,7 @@ app.command()(check)
 app.command()(submit)
 app.command()(validate)
 app.command()(schema)
+app.command()(site)
 
 
 def main() -> None:
