@@ -36,12 +36,16 @@ class Axis:
         share /= math.log(self.high / self.low)
         return round(self.start + share * (self.end - self.start), 1)
 
-    def ticks(self, base: int) -> list[tuple[float, str]]:
-        """Where the powers of a base lie, and how they are written."""
+    def ticks(self, base: int, room: int = 6) -> list[tuple[float, str]]:
+        """Where powers of a base lie, 1 among them, and how they are written: `1/4`, `1,000`."""
         first = math.ceil(math.log(self.low, base) - 1e-9)
         last = math.floor(math.log(self.high, base) + 1e-9)
-        step = 1 + (last - first) // 6
-        return [(self.at(base**i), f"{base**i:,g}") for i in range(first, last + 1, step)]
+        step = 1 + (last - first) // room
+        return [
+            (self.at(float(base) ** i), f"{base**i:,}" if i >= 0 else f"1/{base**-i:,}")
+            for i in range(first, last + 1)
+            if i % step == 0
+        ]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -140,8 +144,9 @@ class Scatter:
 def kappa_axis(rows: Iterable[Row], start: float, end: float) -> Axis:
     """For κ of all of these, and at least from 1/4 to 4."""
     ends = [e for row in rows for e in (row.kappa.low, row.kappa.high) if e]
-    low = 2.0 ** math.floor(math.log2(max(min([*ends, 0.25]), 1 / WIDEST)))
-    high = 2.0 ** math.ceil(math.log2(min(max([*ends, 4.0]), WIDEST)))
+    # With room for an arrow beyond the outermost bound.
+    low = 2.0 ** math.floor(math.log2(max(0.7 * min([*ends, 0.36]), 1 / WIDEST)))
+    high = 2.0 ** math.ceil(math.log2(min(1.4 * max([*ends, 2.8]), WIDEST)))
     return Axis(low=low, high=high, start=start, end=end)
 
 
@@ -184,7 +189,7 @@ def tone(interval: Interval) -> str:
 
 def forests(rows: Sequence[Row], models: Sequence[str]) -> list[Forest]:
     """One for each supervision of one task's rows."""
-    width, label, text, top, pitch = 320, 122, 88, 26, 20
+    width, label, text, top, pitch = 340, 122, 88, 26, 20
     axis = kappa_axis(rows, label, width - text)
     found = []
     for supervision in SUPERVISIONS:
@@ -221,7 +226,7 @@ class _Plan:
     """Where lengths lie in a panel."""
 
     lengths: Sequence[int]
-    width: int = 320
+    width: int = 340
     height: int = 210
     left: int = 46
     slots: dict[int | str, float] = field(default_factory=dict)
@@ -235,7 +240,7 @@ class _Plan:
 
 def length_panels(rows: Sequence[Row], models: Sequence[str]) -> list[LengthPanel]:
     """One for each model, with its supervisions in it; the rows are of one task."""
-    highest = _highest(rows)
+    reach = _reach(rows)
     panels = []
     for model in models:
         of = {row.supervision: row for row in rows if row.model == model}
@@ -248,7 +253,7 @@ def length_panels(rows: Sequence[Row], models: Sequence[str]) -> list[LengthPane
         }
         if brackets:
             first = next(iter(of.values()))
-            panels.append(_length_panel(model, first, brackets, highest))
+            panels.append(_length_panel(model, first, brackets, reach))
     return panels
 
 
@@ -262,7 +267,7 @@ def seed_panel(row: Row) -> LengthPanel:
     best = {slot: best_of_grid(of) for slot, of in found.items()}
     brackets = {("best of grid", row.supervision, SHAPES[row.supervision]): best, **brackets}
     width = 60 + 46 * (len(row.run.cell.lengths) + 1)
-    return _length_panel("", row, brackets, _highest([row]), width=max(width, 340), height=260)
+    return _length_panel("", row, brackets, _reach([row]), width=max(width, 340), height=260)
 
 
 def _n_star(row: Row) -> dict[int | str, list[Bracket]]:
@@ -273,30 +278,24 @@ def _n_star(row: Row) -> dict[int | str, list[Bracket]]:
     return found
 
 
-def _highest(rows: Iterable[Row]) -> float:
-    """The largest N* or bound of one."""
-    ends = [
-        end
-        for row in rows
-        for brackets in _n_star(row).values()
-        for b in brackets
-        for end in (b.low, b.high)
-        if end
-    ]
-    return 1.6 * max([*ends, 10])
+def _reach(rows: Iterable[Row]) -> tuple[float, float]:
+    """From below the smallest N* to above the largest bound, with room for arrows."""
+    brackets = [b for row in rows for per_seed in _n_star(row).values() for b in per_seed]
+    highest = max([10, *(end for b in brackets for end in (b.low, b.high) if end)])
+    return 0.7 * min(b.floor for b in brackets), 2.2 * highest
 
 
 def _length_panel(
     title: str,
     row: Row,
     brackets: dict[tuple[str, str, str], dict[int | str, Bracket]],
-    highest: float,
-    width: int = 320,
+    reach: tuple[float, float],
+    width: int = 340,
     height: int = 210,
 ) -> LengthPanel:
     cell = row.run.cell
     plan = _Plan(lengths=cell.lengths, width=width, height=height)
-    axis = Axis(low=0.8, high=highest, start=height - 38, end=12)
+    axis = Axis(low=reach[0], high=reach[1], start=height - 38, end=12)
     series = []
     step = plan.slots[cell.lengths[1]] - plan.slots[cell.lengths[0]]
     for i, ((name, kind, shape), of) in enumerate(brackets.items()):
@@ -320,7 +319,7 @@ def _length_panel(
         universes=" ".join(
             f"{plan.slots[n]},{axis.at(size)}"
             for n, size in cell.universes.items()
-            if size <= highest
+            if size <= reach[1]
         ),
         separator=round((plan.slots[cell.lengths[-1]] + plan.slots["all"]) / 2, 1),
         width=width, height=height,
@@ -340,7 +339,7 @@ def _bracket_span(bracket: Bracket, axis: Axis) -> Span | None:
     if bracket.low is None:
         return None
     low = axis.at(bracket.low)
-    return Span(start=max(low - 26, axis.end - 8), end=low, mark=low, hollow=True, arrow="start")
+    return Span(start=max(low - 26, 4), end=low, mark=low, hollow=True, arrow="start")
 
 
 def _bracket_says(name: str, slot: int | str, bracket: Bracket) -> str:
@@ -356,7 +355,7 @@ def scatter(rows: Sequence[Row], models: Sequence[str]) -> Scatter | None:
         return None
     width, height, top, bottom = 340, 320, 14, 278
     names = {model: i + 1 for i, model in enumerate(m for m in models if m in _models(tested))}
-    axis = kappa_axis(tested, 46, width - 14)
+    axis = kappa_axis(tested, 56, width - 10)
     lowest = min(-0.2, *(row.beyond or 0 for row in tested)) if tested else -0.2
 
     def height_of(accuracy: float) -> float:

@@ -136,7 +136,7 @@ class Board:
     @cached_property
     def axis(self) -> figures.Axis:
         """Of κ, the same for the whole table."""
-        return figures.kappa_axis(self.shared, 2, 128)
+        return figures.kappa_axis(self.shared, 2, 102)
 
     @property
     def setup(self) -> str:
