@@ -6,6 +6,7 @@ import typer
 from typer.exceptions import TyperException
 
 from kbench.cli.check import check
+from kbench.cli.claims import claims
 from kbench.cli.console import say
 from kbench.cli.list import list_
 from kbench.cli.run import plan, run
@@ -33,6 +34,7 @@ app.command()(check)
 app.command()(submit)
 app.command()(validate)
 app.command()(schema)
+app.command()(claims)
 app.command()(site)
 
 

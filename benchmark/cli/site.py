@@ -20,10 +20,12 @@ def site(
 
     The same entries give the same bytes. Pages of an earlier site that are stale are removed.
     """
+    from kbench.claims import evaluate
     from kbench.leaderboard.board import load
     from kbench.leaderboard.site import pages, write
 
-    found = pages(load(leaderboards))
+    rows = load(leaderboards)
+    found = pages(rows, [claim.document() for claim in evaluate(rows)])
     stale = write(found, out)
     removed = f", {stale} stale removed" if stale else ""
     say(f"{len(found)} files written{removed}. Open {out / 'index.html'}")

@@ -158,7 +158,10 @@ class Board:
 
 
 def pages(rows: Sequence[Row], claims: Sequence[Mapping[str, Any]] = ()) -> Pages:
-    """Every file of the site. Raises KbenchError for an entry that is not where it belongs."""
+    """Every file of the site; claims are the documents that `kbench claims --json` has.
+
+    Raises KbenchError for an entry that is not where it belongs.
+    """
     if not rows:
         raise KbenchError("there are no leaderboard entries to make a site of")
     for row in rows:
@@ -220,7 +223,7 @@ def _renderer(shared: Mapping[str, Any]) -> Any:
         "tone": figures.tone, "span": figures.kappa_span, "span_of": _span_of,
         "page": page, "task": task_text, "command": lambda row: command(row.run.cell),
         "together": _together, "each": _each, "n_star": _n_star, "searches": _searches,
-        "tests": lambda row: extrapolation(row.run),
+        "tests": lambda row: extrapolation(row.run), "prose": _prose,
     }  # fmt: skip
     figures_css = (TEMPLATES / "figures.css").read_text("utf-8")
     css = figures_css + (TEMPLATES / "site.css").read_text("utf-8")
@@ -263,6 +266,14 @@ def _score(score: Score) -> str:
     if math.isclose(score.low, score.high, rel_tol=1e-9):
         return _figures(score.low)
     return interval_text(Interval(low=score.low, high=score.high))
+
+
+def _prose(text: str) -> Markup:
+    """A line of Markdown as a claim has it: `code`, and a star that is escaped."""
+    parts = text.replace("\\*", "*").split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if i % 2 else part for i, part in enumerate(parts)
+    )
 
 
 def _span_of(lengths: Sequence[int]) -> str:

@@ -1,0 +1,44 @@
+"""`kbench claims`: the paper's observations held against the entries at hand."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kbench.cli.console import claim_stdout, out, print_json
+from kbench.cli.options import JsonOption
+
+
+def claims(
+    leaderboards: Annotated[
+        Path, typer.Argument(help="Folder of the entries, or a part of it.")
+    ] = Path("leaderboards"),
+    as_json: JsonOption = False,
+) -> None:
+    """Say of each of the paper's ten observations whether the entries support or refute it.
+
+    The rules stand in docs/claims.md, written down before there was an entry.
+    """
+    stdout = claim_stdout() if as_json else None
+    from rich import box
+    from rich.table import Table
+
+    from kbench.claims import evaluate
+    from kbench.leaderboard.board import load
+
+    found = evaluate(load(leaderboards))
+    if stdout:
+        print_json({"claims": [claim.document() for claim in found]}, stdout)
+        return
+    table = Table(box=box.SIMPLE_HEAD, title="The ten observations", title_justify="left",
+                  title_style="bold")  # fmt: skip
+    for column in ("id", "observation", "verdict", "on the board", "elsewhere"):
+        table.add_column(column, overflow="fold")
+    for claim in found:
+        elsewhere = [f"{f.board}: {f.verdict}" for f in claim.findings if f.board != claim.board]
+        observation = claim.observation.replace("`", "").replace("\\", "")
+        table.add_row(
+            claim.id, observation, claim.verdict, claim.board or "–", "\n".join(elsewhere)
+        )
+    out.print(table)
+    out.print("Figures and entries of each: --json. Rules: docs/claims.md.", highlight=False)
