@@ -192,8 +192,8 @@ def interval_text(interval: Interval) -> str:
     """`1.9 – 2.3`, `< 0.55` or `> 2.1` where one bound is missing."""
     low, high = interval.low, interval.high
     if low is None:
-        return "not identified" if high is None else f"< {_figures(high)}"
-    return f"> {_figures(low)}" if high is None else f"{_figures(low)} – {_figures(high)}"
+        return "not identified" if high is None else f"< {figures(high)}"
+    return f"> {figures(low)}" if high is None else f"{figures(low)} – {figures(high)}"
 
 
 def per_seed_text(per_seed: PerSeed) -> str:
@@ -201,12 +201,13 @@ def per_seed_text(per_seed: PerSeed) -> str:
     if per_seed.estimate is None:
         return "–"
     if per_seed.low is None or per_seed.high is None:
-        return f"{_figures(per_seed.estimate)} (one seed)"
-    low, high = _figures(per_seed.low), _figures(per_seed.high)
-    return f"{_figures(per_seed.estimate)} [{low}, {high}]"
+        return f"{figures(per_seed.estimate)} (one seed)"
+    low, high = figures(per_seed.low), figures(per_seed.high)
+    return f"{figures(per_seed.estimate)} [{low}, {high}]"
 
 
-def _figures(x: float) -> str:
+def figures(x: float) -> str:
+    """Three of them, as in `0.287`."""
     return f"{x:#.3g}".rstrip(".")
 
 

@@ -5,6 +5,7 @@ import sys
 import typer
 from typer.exceptions import TyperException
 
+from kbench.cli.board import board
 from kbench.cli.check import check
 from kbench.cli.claims import claims
 from kbench.cli.console import say
@@ -34,6 +35,7 @@ app.command()(check)
 app.command()(submit)
 app.command()(validate)
 app.command()(schema)
+app.command()(board)
 app.command()(claims)
 app.command()(site)
 

@@ -62,16 +62,19 @@ def rank(
 ) -> list[Score]:
     """Scores from kappas[model][cell][seed], best first; those that lack a cell last.
 
-    Seeds are drawn with replacement within each cell, the same ones for a model and its reference,
-    whose data they share; cells are not drawn, the board is about these.
+    The interval is a bootstrap: seeds are drawn with replacement within each cell, the same ones
+    for a model and its reference, whose data they share; cells are not drawn, the board is about
+    these. Few seeds lie closer to their own mean than seeds do to the truth, by √((n − 1)/n); what
+    is drawn is spread by as much.
     """
     cells = sorted({cell for of in kappas.values() for cell in of})
     rng = random.Random(0)
+    # A board's seeds are its protocol's; where somebody measured more, the first of them count.
+    seeds = {
+        cell: range(min(len(of[cell]) for of in kappas.values() if cell in of)) for cell in cells
+    }
     draws = {
-        cell: [
-            [rng.randrange(len(kappas[reference][cell])) for _ in kappas[reference][cell]]
-            for _ in range(resamples)
-        ]
+        cell: [rng.choices(seeds[cell], k=len(seeds[cell])) for _ in range(resamples)]
         for cell in cells
         if cell in kappas[reference]
     }
@@ -109,19 +112,21 @@ def _score(
             Shared(low=0.0, high=0.0)
             if is_reference
             else Shared(low=mine.low - theirs.high, high=mine.high - theirs.low)
-            for mine, theirs in zip(own[cell], reference[cell], strict=False)
+            for mine, theirs, _ in zip(own[cell], reference[cell], drawn_seeds[0], strict=False)
         ]
-        for cell in draws
+        for cell, drawn_seeds in draws.items()
     }
-    low = _mean([_mean([d.low for d in of]) for of in differences.values()])
-    high = _mean([_mean([d.high for d in of]) for of in differences.values()])
-    lows, highs = [], []
-    for i in range(len(next(iter(draws.values())))):
-        drawn = {
-            cell: [of[s % len(of)] for s in draws[cell][i]] for cell, of in differences.items()
-        }
-        lows.append(_mean([_mean([d.low for d in of]) for of in drawn.values()]))
-        highs.append(_mean([_mean([d.high for d in of]) for of in drawn.values()]))
+    lows_of = {cell: _spread([d.low for d in of]) for cell, of in differences.items()}
+    highs_of = {cell: _spread([d.high for d in of]) for cell, of in differences.items()}
+    low = _mean([_mean(values) for values in lows_of.values()])
+    high = _mean([_mean(values) for values in highs_of.values()])
+
+    def drawn(values_of: Mapping[str, Sequence[float]], i: int) -> float:
+        return _mean([_mean([of[s] for s in draws[cell][i]]) for cell, of in values_of.items()])
+
+    count = len(next(iter(draws.values())))
+    lows = [drawn(lows_of, i) for i in range(count)]
+    highs = [drawn(highs_of, i) for i in range(count)]
     lows.sort()
     highs.sort()
     cut = int(0.025 * len(lows))
@@ -133,6 +138,13 @@ def _score(
         interval=(math.exp(lows[cut]), math.exp(highs[-1 - cut])),
         cells=len(draws),
     )
+
+
+def _spread(values: Sequence[float]) -> list[float]:
+    """The same mean, and a spread that is right for as few as there are."""
+    mean, n = _mean(values), len(values)
+    factor = math.sqrt(n / (n - 1)) if n > 1 else 1.0
+    return [mean + factor * (x - mean) for x in values]
 
 
 def _mean(values: Sequence[float]) -> float:

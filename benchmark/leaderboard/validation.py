@@ -41,34 +41,33 @@ def validate(paths: Iterable[Path], root: Path) -> Iterator[Verdict]:
 
     `root` is the folder of the leaderboards, to which the places of entries are relative.
     """
-    seen: dict[PurePosixPath, Path] = {}
     alike: dict[str, Path] = {}
     for path in paths:
+        entry: Entry | None = None
+        problems: list[str] = []
         try:
             entry = read(path)
+            problems += _place_problems(location(entry.cell()), path, root)
+            problems += _problems(entry)
+            if not problems:
+                first = alike.setdefault(_fingerprint(entry), path)
+                if first != path:
+                    problems.append(f"has the trials of {first} under another name")
         except KbenchError as error:
-            yield Verdict(path=path, entry=None, problems=(str(error),))
-            continue
-        try:
-            problems = [*_problems(entry)]
-            place = location(entry.cell())
-        except KbenchError as error:
-            yield Verdict(path=path, entry=entry, problems=(str(error),))
-            continue
-        if place in seen:
-            problems.append(f"is a duplicate of {seen[place]}: the same settings")
-        elif (there := _below(path, root)) != place:
-            problems.append(f"lies at {there}, its settings belong at {place}")
-        elif (mark := _fingerprint(entry)) in alike:
-            problems.append(f"has the trials of {alike[mark]} under another name")
-        seen.setdefault(place, path)
-        alike.setdefault(_fingerprint(entry), path)
+            problems.append(str(error))
         yield Verdict(path=path, entry=entry, problems=tuple(problems))
 
 
-def _below(path: Path, root: Path) -> PurePosixPath | None:
+def _place_problems(place: PurePosixPath, path: Path, root: Path) -> Iterator[str]:
+    """One place for one set of settings: what lies elsewhere is misplaced, or a duplicate."""
     absolute, base = path.absolute(), root.absolute()
-    return PurePosixPath(absolute.relative_to(base)) if absolute.is_relative_to(base) else None
+    if absolute == base / place:
+        return
+    if (base / place).exists():
+        yield f"is a duplicate of {place}: it has the same settings"
+    else:
+        there = absolute.relative_to(base) if absolute.is_relative_to(base) else absolute
+        yield f"lies at {there}, its settings belong at {place}"
 
 
 def _fingerprint(entry: Entry) -> str:

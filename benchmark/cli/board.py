@@ -1,0 +1,113 @@
+"""`kbench board`: the leaderboards in the terminal, and as a Markdown page."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kbench.cli.console import out, say
+from kbench.errors import KbenchError, unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kbench.leaderboard.board import Row
+
+PAGE = "README.md"
+
+
+def board(
+    leaderboards: Annotated[Path, typer.Argument(help="Folder of the entries.")] = Path(
+        "leaderboards"
+    ),
+    protocol: Annotated[
+        list[str] | None, typer.Option("--protocol", help="Only this one, as in quick-1.")
+    ] = None,
+    task: Annotated[list[str] | None, typer.Option("--task", help="Only this task.")] = None,
+    supervision: Annotated[
+        list[str] | None, typer.Option("--supervision", help="Only this supervision.")
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option("--reference", help="What κ is relative to. Default: transformer.")
+    ] = None,
+    write: Annotated[
+        bool, typer.Option("--write", help=f"Write {PAGE} in the folder, of all entries.")
+    ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit code 1 where that page is not current.")
+    ] = False,
+) -> int:
+    """Rank the models of every board, and show κ of each cell."""
+    from rich import box
+    from rich.table import Table
+
+    from kbench.leaderboard.board import REFERENCE, load, protocols, ranking
+    from kbench.leaderboard.text import (
+        kappa_text,
+        markdown,
+        rank_text,
+        score_interval_text,
+        score_text,
+    )
+
+    rows = load(leaderboards)
+    if not rows:
+        raise KbenchError(f"no entries in {leaderboards}")
+    if write or check:
+        return _page(leaderboards / PAGE, markdown(rows), write)
+    for kind, wanted, of in (
+        ("protocol", protocol, lambda row: row.protocol),
+        ("task", task, lambda row: row.task),
+        ("supervision", supervision, lambda row: row.supervision),
+    ):
+        rows = _only(rows, f"{kind} on these boards", wanted, of)
+    reference = reference or REFERENCE
+    for name, group in protocols(rows).items():
+        table = Table(title=f"{name}: κ relative to {reference}, geometric mean over cells",
+                      title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)  # fmt: skip
+        for column in ("rank", "model", "relative κ", "95 %", "cells"):
+            table.add_column(column)
+        scores = ranking(group, reference)
+        for score in scores:
+            table.add_row(rank_text(score, scores), score.model, score_text(score),
+                          score_interval_text(score), str(score.cells))  # fmt: skip
+        if scores:
+            out.print(table)
+        table = Table(title=f"{name}: κ", title_justify="left", title_style="bold",
+                      box=box.SIMPLE_HEAD)  # fmt: skip
+        for column in ("task", "supervision", "model", "κ", "verdict", "trust"):
+            table.add_column(column)
+        for row in sorted(group, key=lambda r: (r.task, r.supervision, r.model)):
+            if row.has_kappa:
+                table.add_row(row.task, row.supervision, row.model, kappa_text(row), row.verdict,
+                              row.trust)  # fmt: skip
+        if table.row_count:
+            out.print(table)
+    return 0
+
+
+def _only(
+    rows: "list[Row]", kind: str, wanted: list[str] | None, of: "Callable[[Row], str]"
+) -> "list[Row]":
+    known = {of(row) for row in rows}
+    for name in wanted or ():
+        if name not in known:
+            raise unknown(kind, name, known)
+    return [row for row in rows if not wanted or of(row) in wanted]
+
+
+def _page(path: Path, text: str, write: bool) -> int:
+    try:
+        current = path.exists() and path.read_text("utf-8") == text
+        if write and not current:
+            fresh = path.with_suffix(".new")
+            fresh.write_text(text, "utf-8")
+            fresh.replace(path)
+    except OSError as error:
+        raise KbenchError(f"{path} cannot be written: {error.strerror}") from None
+    if write:
+        out.print(str(path), highlight=False, soft_wrap=True)
+        return 0
+    if not current:
+        say(f"{path} is not what the entries give; make it with: kbench board --write")
+    return 0 if current else 1

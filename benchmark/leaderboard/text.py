@@ -1,0 +1,123 @@
+"""Boards as text: how scores and cells are written, and the Markdown page of all boards."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+from kbench.leaderboard.board import REFERENCE, Row, protocols, ranking
+from kbench.leaderboard.ranking import Score
+from kbench.search import Bracket
+from kbench.sharing import best_of_grid
+from kbench.supervision import SUPERVISIONS
+from kbench.tables import bracket_text, figures, interval_text, per_seed_text
+
+
+def kappa_text(row: Row) -> str:
+    """`2.99 [1.62, 5.49]` over seeds, else the bounds that the brackets leave, as in `< 0.29`."""
+    best, per_seed = row.sharing
+    return interval_text(best) if per_seed.low is None else per_seed_text(per_seed)
+
+
+def rank_text(score: Score, scores: Iterable[Score]) -> str:
+    """`2`, or `2=` where others are not told from it; a dash for a model that lacks cells."""
+    if score.rank is None:
+        return "–"
+    ties = sum(other.rank == score.rank for other in scores)
+    return f"{score.rank}=" if ties > 1 else str(score.rank)
+
+
+def score_text(score: Score) -> str:
+    """`1.98 – 2.66`, the range that censored searches leave; one number where they leave none."""
+    if score.rank is None:
+        return "–"
+    low, high = figures(score.low), figures(score.high)
+    return low if low == high else f"{low} – {high}"
+
+
+def score_interval_text(score: Score) -> str:
+    """95 %, as in `[1.76, 2.93]`."""
+    if not math.isfinite(score.interval[1]):
+        return "–"
+    return f"[{figures(score.interval[0])}, {figures(score.interval[1])}]"
+
+
+def joint_brackets(row: Row) -> list[Bracket]:
+    """N* of all lengths together, by seed."""
+    return row.run.brackets(row.run.cell.joint)
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """The page `leaderboards/README.md`: rankings and κ of every board."""
+    parts = [
+        "# κ leaderboards",
+        "Made by `kbench board --write` from the entries in this folder; edits are lost. What κ "
+        "is, how it is measured and what the protocols are: [README](../README.md). How to add an "
+        "entry: [CONTRIBUTING](../CONTRIBUTING.md).",
+        "κ with its 95 % interval over seeds where every seed is bounded, else the bounds that "
+        "the best of the grid leaves: `< x` says that all lengths together were not learned "
+        "from the largest training set. **Bold**: the interval lies above 1 (the lengths share) "
+        "or below 1 (they interfere). ✓: trials near N\\* were run again by the maintainers.",
+    ]
+    for protocol, group in protocols(rows).items():
+        parts.append(f"## {protocol}")
+        if scores := ranking(group):
+            parts += [*_ranking(scores)]
+        for task in sorted({row.task for row in group}):
+            own = [row for row in group if row.task == task]
+            parts.append(f"### {protocol}: {task}")
+            parts += [*_kappas([row for row in own if row.has_kappa])]
+            parts += [*_distributions([row for row in own if not row.has_kappa])]
+    return "\n\n".join(parts) + "\n"
+
+
+def _ranking(scores: Sequence[Score]) -> Iterable[str]:
+    cells = max(score.cells for score in scores)
+    yield (
+        f"Geometric mean over {cells} cells of κ relative to `{REFERENCE}`; the range is what "
+        "censored searches leave open, the interval (95 %) adds what other seeds might have given. "
+        "Models that are not told apart share a rank."
+    )
+    yield _table(
+        ("rank", "model", f"κ relative to {REFERENCE}", "95 %", "cells"),
+        [
+            (rank_text(s, scores), s.model, score_text(s), score_interval_text(s),
+             f"{s.cells} of {cells}")
+            for s in scores
+        ],
+    )  # fmt: skip
+
+
+def _kappas(rows: Sequence[Row]) -> Iterable[str]:
+    found = {(row.model, row.supervision): row for row in rows}
+    if found:
+        models = sorted({model for model, _ in found})
+        yield _table(
+            ("model", *SUPERVISIONS),
+            [(m, *(_cell(found.get((m, s))) for s in SUPERVISIONS)) for m in models],
+        )
+
+
+def _cell(row: Row | None) -> str:
+    if row is None:
+        return ""
+    decided = row.verdict in ("sharing", "interference")
+    text = f"**{kappa_text(row)}**" if decided else kappa_text(row)
+    mark = " ✓" if row.trust == "verified" else ""
+    return f"[{text}]({row.place}){mark}"
+
+
+def _distributions(rows: Sequence[Row]) -> Iterable[str]:
+    if rows:
+        yield "N\\* under a distribution of lengths, best of grid:"
+        yield _table(
+            ("model", "supervision", "distribution", "N\\*"),
+            [
+                (row.model, row.supervision, str(row.run.cell.distribution),
+                 f"[{bracket_text(best_of_grid(joint_brackets(row)))}]({row.place})")
+                for row in rows
+            ],
+        )  # fmt: skip
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

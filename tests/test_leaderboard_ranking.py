@@ -1,0 +1,115 @@
+"""Scores and ranks, held to what can be worked out by hand, and to simulated seeds."""
+
+import math
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kbench.leaderboard.ranking import Shared, rank, shared
+from kbench.search import Bracket
+
+
+def exactly(*kappas):
+    """One cell: log κ of each seed."""
+    return [Shared(low=math.log(k), high=math.log(k)) for k in kappas]
+
+
+def by_model(scores):
+    return {score.model: score for score in scores}
+
+
+def test_the_score_is_the_geometric_mean_of_ratios():
+    kappas = {
+        "a": {"x": exactly(4, 4), "y": exactly(1, 1)},
+        "b": {"x": exactly(1, 1), "y": exactly(0.5, 0.5)},
+        "ref": {"x": exactly(1, 1), "y": exactly(0.5, 0.5)},
+    }
+    scores = by_model(rank(kappas, "ref"))
+    assert scores["a"].low == scores["a"].high == pytest.approx(math.sqrt(4 * 2))
+    assert scores["a"].interval == pytest.approx((math.sqrt(8), math.sqrt(8)))
+    assert scores["ref"].low == scores["ref"].high == 1
+    assert (scores["a"].rank, scores["b"].rank, scores["ref"].rank) == (1, 2, 2)  # a tie
+
+
+def test_kappa_of_a_seed_from_its_brackets():
+    lengths = [Bracket(low=9, high=10), Bracket(low=29, high=30)]
+    joint = Bracket(low=19, high=20)
+    known = shared(lengths, joint, [50, 100])
+    assert known.low == known.high == pytest.approx(math.log(40 / 20))
+    # All lengths together fail at 99: they need 100 at least, and at most all of the 150.
+    censored = shared(lengths, Bracket(low=99, high=None, censored="right"), [50, 100])
+    assert math.exp(censored.low) == pytest.approx(40 / 150)
+    assert math.exp(censored.high) == pytest.approx(40 / 100)
+    long = shared([lengths[0], Bracket(low=79, high=None)], joint, [50, 100])
+    assert math.exp(long.low) == pytest.approx(90 / 20)
+    assert math.exp(long.high) == pytest.approx(110 / 20)
+
+
+def test_what_is_censored_stays_open_in_the_score():
+    kappas = {
+        "a": {"x": [Shared(low=math.log(0.5), high=math.log(2))] * 3},
+        "ref": {"x": exactly(1, 1, 1)},
+    }
+    a = by_model(rank(kappas, "ref"))["a"]
+    assert (a.low, a.high) == pytest.approx((0.5, 2))
+    assert a.interval == pytest.approx((0.5, 2))
+    assert a.rank == 1  # not told from the reference
+
+
+def test_the_reference_is_at_one_however_little_is_known_of_it():
+    open_ended = [Shared(low=-1.0, high=1.0)] * 3
+    ref = by_model(rank({"ref": {"x": open_ended}}, "ref"))["ref"]
+    assert (ref.low, ref.high, ref.interval) == (1, 1, (1, 1))
+
+
+def test_a_model_that_lacks_a_cell_is_not_ranked():
+    kappas = {
+        "ref": {"x": exactly(1, 1), "y": exactly(1, 1)},
+        "half": {"x": exactly(9, 9)},
+    }
+    last = rank(kappas, "ref")[-1]
+    assert (last.model, last.rank, last.cells) == ("half", None, 1)
+
+
+@given(st.lists(st.tuples(st.floats(-2, 2), st.floats(0, 1)), min_size=2, max_size=5))
+def test_the_interval_holds_the_range_and_a_better_model_never_ranks_below(seeds):
+    better = [Shared(low=x + 0.1, high=x + 0.1 + w) for x, w in seeds]
+    worse = [Shared(low=x, high=x + w) for x, w in seeds]
+    kappas = {
+        "better": {"c": better},
+        "worse": {"c": worse},
+        "ref": {"c": exactly(*[1] * len(seeds))},
+    }
+    found = by_model(rank(kappas, "ref", resamples=40))
+    assert found["better"].rank <= found["worse"].rank
+    for score in found.values():
+        assert score.interval[0] <= score.low * 1.0001
+        assert score.high <= score.interval[1] * 1.0001
+
+
+def test_two_models_alike_are_told_apart_seldom():
+    """Simulated: nine cells of three seeds, equal but for their luck, or one better by e."""
+    rng = random.Random(1)
+
+    def model(better=0.0):
+        luck = {f"cell {i}": [rng.gauss(better, 0.3) for _ in range(3)] for i in range(9)}
+        return {cell: [Shared(low=x, high=x) for x in of] for cell, of in luck.items()}
+
+    covered = told = right = 0
+    for _ in range(200):
+        kappas = {"a": model(), "b": model(), "good": model(better=1), "ref": model()}
+        found = by_model(rank(kappas, "ref", resamples=200))
+        covered += found["a"].interval[0] <= 1 <= found["a"].interval[1]
+        told += found["a"].interval[0] > found["b"].interval[1]
+        right += found["good"].rank == 1 and found["a"].rank > 1 and found["b"].rank > 1
+    assert covered >= 180  # 95 % promised
+    assert told <= 4
+    assert right == 200
+
+
+def test_a_seed_more_of_one_model_is_left_out():
+    kappas = {"a": {"x": exactly(2, 2, 2, 9)}, "ref": {"x": exactly(1, 1, 1)}}
+    a = by_model(rank(kappas, "ref"))["a"]
+    assert a.interval == pytest.approx((2, 2))
