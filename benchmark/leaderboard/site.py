@@ -7,8 +7,6 @@ does not is the style sheet and the script of this package.
 
 import base64
 import hashlib
-import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,13 +17,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from kbench.errors import KbenchError
-from kbench.leaderboard import figures
+from kbench.leaderboard import figures, panels
 from kbench.leaderboard.board import REFERENCE, Row, protocols, ranking
 from kbench.leaderboard.entry import command, location
 from kbench.leaderboard.ranking import RESAMPLES, Score
+from kbench.leaderboard.text import joint_brackets, rank_text, score_interval_text, score_text
 from kbench.report import extrapolation
 from kbench.search import Bracket
-from kbench.sharing import Interval, PerSeed, best_of_grid, n_star_per_seed
+from kbench.sharing import PerSeed, best_of_grid, n_star_per_seed
+from kbench.study import PLENTY
+from kbench.supervision import SUPERVISIONS
 from kbench.tables import bracket_text, interval_text, parameters_text, per_seed_text, task_name
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -55,7 +56,7 @@ class TaskBoard:
     def supervisions(self) -> list[str]:
         """Those that have entries."""
         found = {row.supervision for row in self.rows}
-        return [way for way in figures.SUPERVISIONS if way in found]
+        return [way for way in SUPERVISIONS if way in found]
 
     @cached_property
     def cells(self) -> dict[tuple[str, str], Row]:
@@ -68,9 +69,9 @@ class TaskBoard:
         return figures.forests(self.rows, self.models)
 
     @cached_property
-    def panels(self) -> list[figures.LengthPanel]:
+    def panels(self) -> list[panels.LengthPanel]:
         """N* by length."""
-        return figures.length_panels(self.rows, self.models)
+        return panels.length_panels(self.rows, self.models)
 
     @cached_property
     def scatter(self) -> figures.Scatter | None:
@@ -91,7 +92,7 @@ class Board:
     def shared(self) -> list[Row]:
         """With κ, by task, supervision and rank."""
         order = {model: i for i, model in enumerate(self.models)}
-        ways = figures.SUPERVISIONS
+        ways = list(SUPERVISIONS)
         return sorted(
             (row for row in self.rows if row.has_kappa),
             key=lambda r: (r.task, ways.index(r.supervision), order[r.model]),
@@ -107,12 +108,6 @@ class Board:
         """The ranking; empty where there is nothing to rank by."""
         known = {row.model for row in self.rows if row.has_kappa}
         return ranking(self.rows) if REFERENCE in known else []
-
-    @property
-    def tied(self) -> set[int]:
-        """Ranks that several models have."""
-        counts = Counter(score.rank for score in self.scores if score.rank)
-        return {rank for rank, count in counts.items() if count > 1}
 
     @property
     def n_cells(self) -> int:
@@ -149,7 +144,7 @@ class Board:
         tasks = {row.task: task_text(row) for row in self.shared}
         names = {"model": sorted({row.model for row in self.shared})}
         names["supervision"] = [
-            way for way in figures.SUPERVISIONS if way in {row.supervision for row in self.shared}
+            way for way in SUPERVISIONS if way in {row.supervision for row in self.shared}
         ]
         names["verdict"] = sorted({row.verdict for row in self.shared})
         names["trust"] = sorted({row.trust for row in self.shared})
@@ -174,13 +169,15 @@ def pages(rows: Sequence[Row], claims: Sequence[Mapping[str, Any]] = ()) -> Page
     if claims:
         found["claims.html"] = render("claims", depth=0, here="claims", pages=paths)
     for board in boards:
-        found[f"{board.name}/index.html"] = render("protocol", depth=1, here=board.name, board=board)
+        found[f"{board.name}/index.html"] = render(
+            "protocol", depth=1, here=board.name, board=board
+        )
         for task in board.tasks:
             found[f"{board.name}/{task.rows[0].task}.svg"] = render(
                 "picture", panels=task.forests, task=task.name, protocol=board.name, depth=0
             )
         for row in board.rows:
-            panel = figures.seed_panel(row) if row.has_kappa else None
+            panel = panels.seed_panel(row) if row.has_kappa else None
             found[page(row)] = render(
                 "entry", depth=3, here=board.name, row=row, panel=panel, setup=board.setup
             )
@@ -217,7 +214,8 @@ def _renderer(shared: Mapping[str, Any]) -> Any:
     )  # fmt: skip
     env.filters |= {
         "interval": interval_text, "per_seed": per_seed_text, "bracket": bracket_text,
-        "parameters": parameters_text, "figures": _figures, "number": _number, "score": _score,
+        "parameters": parameters_text, "number": _number,
+        "rank": rank_text, "score": score_text, "score_interval": score_interval_text,
         "middle": lambda interval: _value(figures.value(interval)),
         "size": lambda b: _value(b.low if b.middle is None else b.middle),
         "tone": figures.tone, "span": figures.kappa_span, "span_of": _span_of,
@@ -249,10 +247,6 @@ def _sha256(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _figures(x: float) -> str:
-    return f"{x:#.3g}".rstrip(".")
-
-
 def _number(x: float) -> str:
     return f"{x:,}" if isinstance(x, int) else f"{x:.4g}"
 
@@ -260,12 +254,6 @@ def _number(x: float) -> str:
 def _value(x: float | None) -> str:
     """What a cell is sorted by; nothing comes last."""
     return "" if x is None else f"{x:.6g}"
-
-
-def _score(score: Score) -> str:
-    if math.isclose(score.low, score.high, rel_tol=1e-9):
-        return _figures(score.low)
-    return interval_text(Interval(low=score.low, high=score.high))
 
 
 def _prose(text: str) -> Markup:
@@ -281,11 +269,11 @@ def _span_of(lengths: Sequence[int]) -> str:
 
 
 def _together(row: Row) -> Bracket:
-    return best_of_grid(row.run.brackets(row.run.cell.joint))
+    return best_of_grid(joint_brackets(row))
 
 
 def _each(row: Row) -> PerSeed:
-    return n_star_per_seed(row.run.brackets(row.run.cell.joint))
+    return n_star_per_seed(joint_brackets(row))
 
 
 def _n_star(row: Row) -> list[Bracket]:
@@ -293,15 +281,21 @@ def _n_star(row: Row) -> list[Bracket]:
     return [best_of_grid(row.run.brackets(n)) for n in (*cell.alone, cell.joint)]
 
 
-def _searches(row: Row) -> list[tuple[str, Bracket, list[Bracket], int]]:
+def _searches(row: Row) -> list[tuple[str, Bracket, list[Bracket], str]]:
     """Label, best of grid, per seed, and how many samples there are."""
     cell = row.run.cell
-    names = {(n,): f"n = {n}" for (n,) in cell.alone} | {cell.joint: f"{_span_of(cell.joint)} together"}
+    names = {(n,): f"n = {n}" for (n,) in cell.alone} | {
+        cell.joint: f"{_span_of(cell.joint)} together"
+    }
     return [
-        (name, best_of_grid(per_seed), per_seed, sum(cell.universes[n] for n in lengths))
+        (name, best_of_grid(per_seed), per_seed, _size(sum(cell.universes[n] for n in lengths)))
         for lengths, name in names.items()
         for per_seed in [row.run.brackets(lengths)]
     ]
+
+
+def _size(samples: int) -> str:
+    return f"{samples:,}" if samples < PLENTY else f"over {PLENTY:.0e}"
 
 
 def write(found: Pages, out: Path) -> int:
