@@ -67,10 +67,12 @@ def test_the_reference_is_at_one_however_little_is_known_of_it():
 def test_a_model_that_lacks_a_cell_is_not_ranked():
     kappas = {
         "ref": {"x": exactly(1, 1), "y": exactly(1, 1)},
-        "half": {"x": exactly(9, 9)},
+        "more": {"x": exactly(2, 2), "y": exactly(2, 2), "z": exactly(99, 99)},
+        "half": {"x": exactly(9, 9), "z": exactly(9, 9)},
     }
-    last = rank(kappas, "ref")[-1]
-    assert (last.model, last.rank, last.cells) == ("half", None, 1)
+    more, _, half = rank(kappas, "ref")
+    assert (half.model, half.rank, half.cells) == ("half", None, 1)
+    assert (more.model, more.rank, more.cells, more.low) == ("more", 1, 2, pytest.approx(2))
 
 
 @given(st.lists(st.tuples(st.floats(-2, 2), st.floats(0, 1)), min_size=2, max_size=5))

@@ -43,7 +43,7 @@ def refusal(cell, store):
 def test_what_is_missing_is_said_with_the_command_that_completes_it(store):
     cell = board_cell()
     assert "15 of 15 searches" in refusal(cell, store)
-    assert f"complete it with: {command(cell)}" in refusal(cell, store)
+    assert f"complete it with: {command(cell)} --store /" in refusal(cell, store)
     untested = board_cell(extrapolate=())
     measured(untested, store)
     assert "3 of 15 searches and tests are not done" in refusal(cell, store)

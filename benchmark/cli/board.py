@@ -61,6 +61,8 @@ def board(
         ("supervision", supervision, lambda row: row.supervision),
     ):
         rows = _only(rows, f"{kind} on these boards", wanted, of)
+    if reference and reference not in (models := {row.model for row in rows if row.has_kappa}):
+        raise unknown("reference model on these boards", reference, models)
     reference = reference or REFERENCE
     for name, group in protocols(rows).items():
         table = Table(title=f"{name}: κ relative to {reference}, geometric mean over cells",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from kbench.errors import KbenchError, unknown
+from kbench.errors import KbenchError
 from kbench.leaderboard import trust
 from kbench.leaderboard.entry import Entry, model_label, parse, read_text, task_label
 from kbench.leaderboard.ranking import Score, rank, shared
@@ -122,10 +122,7 @@ def protocols(rows: Iterable[Row]) -> dict[str, list[Row]]:
 
 
 def ranking(rows: Sequence[Row], reference: str = REFERENCE) -> list[Score]:
-    """The models of one protocol over all of its cells; raises KbenchError for no reference.
-
-    Empty where there is no κ to rank by.
-    """
+    """The models of one protocol over the cells of the reference; empty where that has none."""
     kappas: dict[str, dict[str, list]] = {}
     for row in rows:
         if not row.has_kappa:
@@ -137,8 +134,4 @@ def ranking(rows: Sequence[Row], reference: str = REFERENCE) -> list[Score]:
             shared([of[s] for of in lengths], joint, universes)
             for s, joint in enumerate(run.brackets(cell.joint))
         ]
-    if not kappas:
-        return []
-    if reference not in kappas:
-        raise unknown("reference model on this board", reference, kappas)
-    return rank(kappas, reference)
+    return rank(kappas, reference) if reference in kappas else []

@@ -1,9 +1,10 @@
 """Ranking models over several cells: pure, no files.
 
-A model's score is the geometric mean, over the cells of a board, of its κ relative to that of the
-reference model on the same cell. What a censored search leaves open is carried along as bounds: all
-lengths together never need more than all samples there are, for whoever has seen them all knows
-them. So every score is a range, and its interval adds what other seeds might have given.
+A model's score is the geometric mean, over the cells that the reference model has, of its κ
+relative to the reference's on the same cell. What a censored search leaves open is carried along
+as bounds: all lengths together never need more than all samples there are, for whoever has seen
+them all knows them. So every score is a range, and its interval adds what other seeds might have
+given.
 """
 
 import math
@@ -62,12 +63,14 @@ def rank(
 ) -> list[Score]:
     """Scores from kappas[model][cell][seed], best first; those that lack a cell last.
 
+    The cells are those of the reference.
+
     The interval is a bootstrap: seeds are drawn with replacement within each cell, the same ones
     for a model and its reference, whose data they share; cells are not drawn, the board is about
     these. Few seeds lie closer to their own mean than seeds do to the truth, by √((n − 1)/n); what
     is drawn is spread by as much.
     """
-    cells = sorted({cell for of in kappas.values() for cell in of})
+    cells = sorted(kappas[reference])
     rng = random.Random(0)
     # A board's seeds are its protocol's; where somebody measured more, the first of them count.
     seeds = {
@@ -76,9 +79,8 @@ def rank(
     draws = {
         cell: [rng.choices(seeds[cell], k=len(seeds[cell])) for _ in range(resamples)]
         for cell in cells
-        if cell in kappas[reference]
     }
-    complete = {m: of for m, of in kappas.items() if set(of) == set(cells) == set(draws)}
+    complete = {model: of for model, of in kappas.items() if set(cells) <= set(of)}
     scores = {
         model: _score(model, of, kappas[reference], draws, model == reference)
         for model, of in complete.items()
@@ -92,7 +94,14 @@ def rank(
         for s in scores.values()
     ]  # fmt: skip
     lacking = [
-        Score(model=m, rank=None, low=0.0, high=math.inf, interval=(0.0, math.inf), cells=len(of))
+        Score(
+            model=m,
+            rank=None,
+            low=0.0,
+            high=math.inf,
+            interval=(0.0, math.inf),
+            cells=len(set(cells) & set(of)),
+        )
         for m, of in sorted(kappas.items())
         if m not in complete
     ]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +30,9 @@ def build(cell: Cell, store: Store, by: str | None = None) -> Entry:
     run = CellRun(cell)
     recall(run, store)
     name = f"{cell.model} {cell.task} {cell.supervision}"
-    measure = command(cell)
+    folder = store.path.parent
+    elsewhere = "" if folder == Path(".kbench") else f" --store {shlex.quote(str(folder))}"
+    measure = command(cell) + elsewhere
     _ensure_comparable(cell, name)
     if broken := errors(run):
         raise KbenchError(f"{name}: a trial broke down ({broken[0]}); try again with: {measure}")
@@ -44,7 +47,7 @@ def build(cell: Cell, store: Store, by: str | None = None) -> Entry:
     if dirty:
         raise KbenchError(
             f"{name}: {dirty} of {len(found)} trials ran from a working tree with uncommitted "
-            f"changes; commit them and measure anew: {measure} --store .kbench-clean"
+            f"changes; commit them and measure anew: {command(cell)} --store .kbench-clean"
         )
     return _entry(run, found, by)
 

@@ -56,26 +56,29 @@ def markdown(rows: Sequence[Row]) -> str:
         "the best of the grid leaves: `< x` says that all lengths together were not learned "
         "from the largest training set. **Bold**: the interval lies above 1 (the lengths share) "
         "or below 1 (they interfere). ✓: trials near N\\* were run again by the maintainers.",
+        f"Models are ranked by the geometric mean, over cells, of κ relative to `{REFERENCE}`. "
+        "The range is what censored searches leave open; the interval (95 %) adds what other seeds "
+        "might have given. Models that are not told apart share a rank; those that lack a cell "
+        "have none.",
     ]
     for protocol, group in protocols(rows).items():
         parts.append(f"## {protocol}")
-        if scores := ranking(group):
-            parts += [*_ranking(scores)]
-        for task in sorted({row.task for row in group}):
+        tasks = sorted({row.task for row in group})
+        if len(tasks) > 1:
+            parts += [*_ranking(ranking(group))]
+        for task in tasks:
             own = [row for row in group if row.task == task]
             parts.append(f"### {protocol}: {task}")
+            parts += [*_ranking(ranking(own))]
             parts += [*_kappas([row for row in own if row.has_kappa])]
             parts += [*_distributions([row for row in own if not row.has_kappa])]
     return "\n\n".join(parts) + "\n"
 
 
 def _ranking(scores: Sequence[Score]) -> Iterable[str]:
+    if not scores:
+        return
     cells = max(score.cells for score in scores)
-    yield (
-        f"Geometric mean over {cells} cells of κ relative to `{REFERENCE}`; the range is what "
-        "censored searches leave open, the interval (95 %) adds what other seeds might have given. "
-        "Models that are not told apart share a rank."
-    )
     yield _table(
         ("rank", "model", f"κ relative to {REFERENCE}", "95 %", "cells"),
         [

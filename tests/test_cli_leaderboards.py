@@ -1,0 +1,103 @@
+"""The commands about leaderboards as a user meets them: as processes, by exit code and output."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from conftest import board_cell, invented
+
+from kbench.leaderboard.entry import location, text_of
+
+KBENCH = [sys.executable, "-c", "from kbench.cli import main; main()"]
+
+
+def kbench(*args, cwd):
+    return subprocess.run(
+        [*KBENCH, *map(str, args)], cwd=cwd, capture_output=True, text=True, timeout=300
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A working directory with leaderboards of two entries."""
+    folder = tmp_path_factory.mktemp("clone")
+    for cell in (board_cell(), board_cell(model="transformer")):
+        path = folder / "leaderboards" / location(cell)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text_of(invented(cell)), "utf-8")
+    return folder
+
+
+BAD = {
+    "submit --model lstm --task modadd": "no trial store at .kbench",
+    "submit --model lstmm --task modadd": "did you mean 'lstm'",
+    "validate none.json": "no such entry or folder: none.json",
+    "validate leaderboards --spot-check -1": "Invalid value for '--spot-check'",
+    "validate leaderboards --record": "--record is for --spot-check K",
+    "board nowhere": "no folder of leaderboards at nowhere",
+    "board --protocol quick": "did you mean 'quick-1'",
+    "board --model lstm": "No such option: --model",
+    "board --task modadd": "did you mean 'modadd.m-2.3-5'",
+    "board --reference lstmm": "did you mean 'lstm'",
+    "claims nowhere": "no folder of leaderboards at nowhere",
+}
+
+
+@pytest.mark.parametrize("arguments", BAD)
+def test_bad_input_is_one_line_and_exit_code_2(folder, arguments):
+    done = kbench(*arguments.split(), cwd=folder)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert BAD[arguments] in done.stderr
+
+
+def test_validate_says_what_is_refused_and_why(folder, tmp_path):
+    assert kbench("validate", "leaderboards", cwd=folder).returncode == 0
+    place = location(board_cell())
+    text = (folder / "leaderboards" / place).read_text()
+    spoilt = tmp_path / "leaderboards" / place
+    spoilt.parent.mkdir(parents=True)
+    spoilt.write_text(text.replace('"verdict": "sharing"', '"verdict": "isolated"'))
+    done = kbench("validate", "leaderboards", cwd=tmp_path)
+    assert done.returncode == 1
+    assert f"{place}: refused: kappa.verdict is isolated, its trials give sharing" in done.stdout
+    assert "1 entries looked at, 1 refused" in done.stderr
+    one = kbench("validate", f"leaderboards/{place}", cwd=tmp_path)
+    assert one.returncode == 1
+
+
+def test_made_up_entries_do_not_survive_a_spot_check(folder):
+    done = kbench("validate", "leaderboards", "--spot-check", "6", "--seed", "1", cwd=folder)
+    assert done.returncode == 1
+    assert "when run again, the entry says" in done.stdout
+
+
+def test_the_page_is_written_and_checked(folder):
+    assert kbench("board", "--check", cwd=folder).returncode == 1
+    assert kbench("board", "--write", cwd=folder).returncode == 0
+    page = (folder / "leaderboards" / "README.md").read_bytes()
+    assert kbench("board", "--check", cwd=folder).returncode == 0
+    assert kbench("board", "--write", cwd=folder).returncode == 0
+    assert (folder / "leaderboards" / "README.md").read_bytes() == page
+    shown = kbench("board", cwd=folder)
+    assert shown.returncode == 0
+    assert "sharing" in shown.stdout
+
+
+def test_claims_as_json(folder):
+    done = kbench("claims", "--json", cwd=folder)
+    claims = json.loads(done.stdout)["claims"]
+    assert [c["id"] for c in claims] == [
+        "3.1", "3.2", "3.3", "3.4", "3.5", "4.1", "4.2", "4.3", "4.4", "4.5",
+    ]  # fmt: skip
+    for claim in claims:
+        assert {"id", "verdict", "rule", "figures", "entries"} <= set(claim)
+        assert claim["verdict"] in ("supported", "refuted", "not-enough-evidence")
+    assert "supported" not in kbench("claims", cwd=folder).stderr
+
+
+def test_the_schema_is_printed(folder):
+    schema = json.loads(kbench("schema", cwd=folder).stdout)
+    assert schema["title"] == "Entry"
+    assert "trials" in schema["required"]
