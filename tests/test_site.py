@@ -3,7 +3,7 @@
 import html
 import re
 from html.parser import HTMLParser
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import pytest
 from conftest import board_cell, invented
@@ -17,6 +17,7 @@ from kbench.leaderboard.figures import tone, value
 from kbench.leaderboard.site import MANIFEST, page, pages, write
 from kbench.sharing import Interval
 
+REPOSITORY = Path(__file__).parent.parent
 HOSTILE = (
     "</code></pre></title><script>alert(1)</script><img src=x onerror='alert(1)'>\"'&{{ 7*7 }}"
 )
@@ -233,7 +234,7 @@ def test_ties_are_shown_as_ties(rows):
 
 
 def test_a_model_that_lacks_a_cell_is_not_ranked(parsed):
-    assert "not ranked: has 2 of 3 cells" in parsed["quick-1/index.html"].text
+    assert "not ranked: has 1 of 2 cells" in parsed["quick-1/index.html"].text
 
 
 def test_nothing_from_an_entry_becomes_markup(found, parsed):
@@ -348,3 +349,33 @@ def test_a_board_without_its_reference_has_no_ranking(rows):
     lonely = [row for row in rows if row.model == "lstm"]
     text = pages(lonely)[PurePosixPath("quick-1/index.html")]
     assert "There is no entry of <code>transformer</code> here yet" in text
+
+
+def test_the_picture_in_the_readme_is_current():
+    made = pages(load(REPOSITORY / "leaderboards"))[PurePosixPath("quick-1/modadd.svg")]
+    current = (REPOSITORY / "docs" / "board.svg").read_text("utf-8") == made
+    assert current, "kbench site pages && cp pages/quick-1/modadd.svg docs/board.svg"
+
+
+def test_whatever_a_page_needs_is_in_the_wheel():
+    import fnmatch
+    import tomllib
+
+    settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["setuptools"]
+    patterns = settings["package-data"]["kbench.leaderboard"]
+    for path in (REPOSITORY / "benchmark" / "leaderboard" / "templates").iterdir():
+        assert any(fnmatch.fnmatch(f"templates/{path.name}", pattern) for pattern in patterns)
+
+
+def test_an_entry_that_names_what_is_not_there_is_one_line(root, tmp_path):
+    path = root / "quick-1/modadd.m-2.3-5/aligned/lstm.json"
+    for old, new, message in (
+        ('"environment": 0', '"environment": 7', "names environment 7"),
+        ('"chance": 0.5}', '"chance": 1.0}', "less than 1"),
+        ('"chance": 0.5}', '"luck": 0.5}', "Field required"),
+    ):
+        place = tmp_path / "quick-1" / "lstm.json"
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(path.read_text().replace(old, new))
+        with pytest.raises(KbenchError, match=message):
+            load(tmp_path)

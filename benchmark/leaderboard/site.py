@@ -105,14 +105,15 @@ class Board:
 
     @cached_property
     def scores(self) -> list[Score]:
-        """The ranking; empty where there is nothing to rank by."""
-        known = {row.model for row in self.rows if row.has_kappa}
-        return ranking(self.rows) if REFERENCE in known else []
+        """The ranking over all tasks; empty where there is nothing to rank by."""
+        return ranking(self.rows)
 
-    @property
-    def n_cells(self) -> int:
-        """What a model needs for a rank."""
-        return len({(row.task, row.supervision) for row in self.shared})
+    @cached_property
+    def rankings(self) -> dict[str, list[Score]]:
+        """Over all tasks, where there are several, and over each."""
+        found = {"all tasks": self.scores} if len(self.tasks) > 1 else {}
+        found |= {task.name: ranking(task.rows) for task in self.tasks}
+        return {name: scores for name, scores in found.items() if scores}
 
     @cached_property
     def models(self) -> list[str]:
