@@ -1,7 +1,7 @@
 """Boards: what is read, how it is written, and the page that is committed."""
 
 import json
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pytest
 from conftest import board_cell, invented
@@ -105,10 +105,3 @@ def test_protocols_never_share_a_table(root):
 
 def test_the_committed_page_is_current():
     assert (COMMITTED / "README.md").read_text("utf-8") == markdown(load(COMMITTED))
-
-
-def test_the_readme_picture_is_current():
-    from kbench.leaderboard.site import pages
-
-    made = pages(load(COMMITTED))[PurePosixPath("quick-1/modadd.svg")]
-    assert (COMMITTED.parent / "docs" / "board.svg").read_text("utf-8") == made
