@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kbench.driver import Progress
+from kbench.driver import Progress, Results
 from kbench.scaling import slope_bounds, slope_per_seed
-from kbench.search import Bracket
+from kbench.search import Bracket, Probe
 from kbench.sharing import (
     Interval,
     PerSeed,
@@ -38,6 +38,7 @@ def result(progress: Progress) -> dict[str, Any]:
         "size": dict(cell.size),
         "backend": cell.backend,
         "task": cell.task,
+        "task_version": cell.task_version,
         "task_params": dict(cell.task_params),
         "supervision": cell.supervision,
         "protocol": cell.protocol.id,
@@ -62,6 +63,29 @@ def result(progress: Progress) -> dict[str, Any]:
         "wall_s": progress.wall_s,
         "environment": _environment({r.environment for r in run.results.values()}),
     }
+
+
+def with_trials(progress: Progress, store: Results) -> dict[str, Any]:
+    """result(), and every trial that the cell's searches have asked for."""
+    document, run = result(progress), progress.run
+    rows = []
+    for lengths, variant in sorted(run.results):
+        probe = Probe(n_samples=variant.n_samples, learning_rate=variant.learning_rate)
+        key = run.cell.trial(lengths, variant.seed, probe).key()
+        if trained := store.get(key):  # one that broke down is not stored, and is among the errors
+            rows.append(
+                {
+                    "lengths": list(lengths),
+                    **variant._asdict(),
+                    "outcome": trained.outcome,
+                    "steps": trained.steps,
+                    "data_sha256": trained.data_sha256,
+                    "key": key,
+                    "digest": trained.digest(""),  # without the key, which holds the version
+                }
+            )
+    document["trials"]["each"] = rows
+    return document
 
 
 def _kappa(run: CellRun) -> dict[str, Any]:

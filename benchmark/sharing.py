@@ -72,15 +72,25 @@ def sharing_per_seed(
     """
     logs, blurs = [], []
     for s, whole in enumerate(joint):
-        column = [row[s] for row in lengths]
-        middles = [b.middle for b in column]
-        if whole.middle is None or None in middles:
+        found = log_sharing([row[s] for row in lengths], whole)
+        if found is None:
             return PerSeed(estimate=None, low=None, high=None, seeds=len(joint))
-        total = sum(m for m in middles if m is not None)
-        logs.append(math.log(total / whole.middle))
-        parts = [(m or 0) / total * blur(b) for m, b in zip(middles, column, strict=True)]
-        blurs.append(math.hypot(blur(whole), *parts))
+        logs.append(found[0])
+        blurs.append(found[1])
     return from_logs(logs, blurs, confidence)
+
+
+def log_sharing(lengths: Sequence[Bracket], joint: Bracket) -> tuple[float, float] | None:
+    """log κ_s of one seed, and the standard deviation that its brackets leave to it.
+
+    None with any of them unbounded.
+    """
+    middles = [b.middle for b in lengths]
+    if joint.middle is None or None in middles:
+        return None
+    total = sum(m for m in middles if m is not None)
+    parts = [(m or 0) / total * blur(b) for m, b in zip(middles, lengths, strict=True)]
+    return math.log(total / joint.middle), math.hypot(blur(joint), *parts)
 
 
 def n_star_per_seed(brackets: Sequence[Bracket], confidence: float = 0.95) -> PerSeed:

@@ -17,7 +17,9 @@ ORDER = [
 SOURCES = [p for folder in ("benchmark", "models", "tasks") for p in (ROOT / folder).rglob("*.py")]
 PURE = {"search": {"math", "collections", "dataclasses", "functools", "types", "typing"},
         "sharing": {"math", "collections", "dataclasses", "scipy"},
-        "scaling": {"math", "collections"}}  # fmt: skip
+        "scaling": {"math", "collections"},
+        "regression": {"enum", "itertools", "json", "math", "shlex", "collections", "dataclasses",
+                       "typing", "scipy"}}  # fmt: skip
 
 
 def stage(path):
@@ -48,11 +50,12 @@ def test_no_module_imports_one_to_its_right(path):
 
 
 @pytest.mark.parametrize("name", PURE)
-def test_search_sharing_and_scaling_are_pure(name):
+def test_search_sharing_scaling_and_regression_are_pure(name):
     found = set(imports(ROOT / "benchmark" / f"{name}.py"))
     outside = {n.split(".")[0] for n in found if not n.startswith("kbench.")}
     assert outside <= PURE[name]
     assert {n for n in found if n.startswith("kbench.")} <= {
+        "kbench.errors",
         "kbench.search",
         "kbench.protocol",
         "kbench.sharing",

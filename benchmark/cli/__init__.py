@@ -6,8 +6,10 @@ import typer
 from typer.exceptions import TyperException
 
 from kbench.cli.board import board
+from kbench.cli.canary import canary
 from kbench.cli.check import check
 from kbench.cli.claims import claims
+from kbench.cli.compare import compare
 from kbench.cli.console import say
 from kbench.cli.list import list_
 from kbench.cli.run import plan, run
@@ -32,6 +34,8 @@ app.command()(show)
 app.command("list")(list_)
 app.command()(sample)
 app.command()(check)
+app.command()(canary)
+app.command()(compare)
 app.command()(submit)
 app.command()(validate)
 app.command()(schema)

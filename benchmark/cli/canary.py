@@ -1,0 +1,129 @@
+"""`kbench canary`: a small measurement of everything, to be compared with an earlier one."""
+
+import dataclasses
+import json
+import shlex
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kbench.cli.console import claim_stdout, out, print_json, say
+from kbench.cli.options import (
+    JsonOption,
+    SeedsOption,
+    WorkersOption,
+    starts,
+    subjects,
+    to_cells,
+)
+from kbench.cli.run import measure
+from kbench.errors import KbenchError
+
+if TYPE_CHECKING:
+    from kbench.study import Cell
+
+Rows = list[tuple[str, str | None]]
+CELLS: dict[str, Rows] = {
+    "lstm": [("aligned", None)],
+    "transformer": [("cot", "fixed")],
+}
+"""By model: supervision, and a distribution where N* is wanted without κ. A recurrent and an
+attention model, each where it learns from few samples within the budget: what is censored moves
+with nothing, and what takes four samples to learn moves by chance."""
+OF_A_MODEL: Rows = [("aligned", None), ("cot", "fixed")]
+"""The cells of a model asked for by --model."""
+TASK, LENGTHS = "modadd", "4-5"
+
+
+def canary(
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", help="Instead of kbench's own: model, or path/to/file.py:Class."),
+    ] = None,
+    seeds: SeedsOption = None,
+    workers: WorkersOption = None,
+    store: Annotated[
+        Path | None, typer.Option("--store", help="Keep the trials in this folder, a new one.")
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", help="Where the result goes.")] = Path(
+        "canary.json"
+    ),
+    as_json: JsonOption = False,
+) -> int:
+    """Measure a few small cells anew, and check their models: what `kbench compare` compares.
+
+    Exit code 1 if a model fails a check or a trial breaks down.
+    """
+    stdout = claim_stdout() if as_json else None
+    start = starts("local", None, workers, "cpu")
+    if store and store.exists() and (not store.is_dir() or any(store.iterdir())):
+        raise KbenchError(f"--store {store}: a canary trains anew, name a folder that is new")
+    if output.is_dir() or not output.absolute().parent.is_dir():
+        raise KbenchError(f"--output {output}: no such folder")
+    of_models = dict.fromkeys(model, OF_A_MODEL) if model else CELLS
+    cells = _cells(of_models, seeds)
+    from kbench.conformance import check
+    from kbench.executors.local import one_thread
+    from kbench.report import SCHEMA_VERSION, errors, with_trials
+    from kbench.store import Store
+    from kbench.tables import tables
+
+    with one_thread():
+        checks = {s.entry.name: check(s) for s in subjects([*of_models], "canary", TASK)}
+    failed = {name: [c.name for c in of if not c.passed] for name, of in checks.items()}
+    with tempfile.TemporaryDirectory() as temporary:
+        place = store or Path(temporary)
+        driver, full = measure(cells, place, start, "cpu", as_json)
+        with Store(place, create=False) as trials:
+            results = [
+                with_trials(p, trials) | {"checks_failed": failed[p.run.cell.model]}
+                for p in driver.progress
+            ]
+    document: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "command": shlex.join(
+            ["kbench", "canary", *(x for m in model or () for x in ("--model", m))]
+        ),
+        "checks": {name: [dataclasses.asdict(c) for c in of] for name, of in checks.items()},
+        "results": results,
+    }
+    try:
+        output.write_text(json.dumps(document, indent=1, ensure_ascii=False), "utf-8")
+    except OSError as error:
+        raise KbenchError(f"--output {output}: {error.strerror}") from None
+    if stdout:
+        print_json(document, stdout)
+    else:
+        out.print(tables([p.run for p in driver.progress]))
+    for name, of in checks.items():
+        for c in of:
+            if not c.passed:
+                say(f"{name} fails the check `{c.name}`: {c.detail}")
+    broken = [line for p in driver.progress for line in errors(p.run)]
+    for line in broken:
+        say(f"trial left out, {line}")
+    if full:
+        say(f"{full}. {output} is not complete")
+        return 1
+    if not all(p.run.complete for p in driver.progress):
+        say(f"stopped; {output} is not complete")
+        return 130
+    say(f"result written to {output}")
+    return 1 if broken or any(failed.values()) else 0
+
+
+def _cells(of_models: Mapping[str, Rows], seeds: int | None) -> "list[Cell]":
+    return [
+        cell
+        for name, rows in of_models.items()
+        for supervision, distribution in rows
+        for cell in to_cells(
+            model_names=[name], task_names=[TASK], supervisions=[supervision], seeds=seeds,
+            protocol_name="canary", lengths=LENGTHS, settings=None, extrapolate=None,
+            distributions=[distribution] if distribution else None,
+            match=None, reference=None, device="cpu", backend="torch",
+        )
+    ]  # fmt: skip
