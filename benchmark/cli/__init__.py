@@ -16,6 +16,7 @@ from kbench.cli.run import plan, run
 from kbench.cli.sample import sample
 from kbench.cli.scale import scale
 from kbench.cli.show import show
+from kbench.cli.site import site
 from kbench.cli.submit import schema, submit, validate
 from kbench.errors import KbenchError
 
@@ -40,6 +41,7 @@ app.command()(validate)
 app.command()(schema)
 app.command()(board)
 app.command()(claims)
+app.command()(site)
 
 
 def main() -> None:

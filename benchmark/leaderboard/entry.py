@@ -120,6 +120,13 @@ class Accuracy(_Part):
     normalised: float
 
 
+class Right(_Part):
+    """Accuracy at one length, and that of the best constant answer."""
+
+    accuracy: Annotated[float, Field(ge=0, le=1)]
+    chance: Annotated[float, Field(ge=0, lt=1)]
+
+
 class Tested(_Part):
     """A model of the joint search, tested at other lengths."""
 
@@ -157,7 +164,7 @@ class Row(_Part):
     best_step: Count
     histogram: dict[Line, Count]
     data_sha256: dict[Literal["train", "validation"], Sha256]
-    accuracy: dict[Line, dict[Line, float]]
+    accuracy: dict[Line, Right]
     wall_s: float
     environment: Count
     """Which of the entry's environments it ran in."""
@@ -230,6 +237,10 @@ class Trials:
         self._endings: dict[str, dict[Variant, Ending]] = {}
         environments = [canonical_json(environment) for environment in entry.environments]
         for row in entry.trials:
+            if row.environment >= len(environments):
+                raise KbenchError(
+                    f"a trial names environment {row.environment}, which is not there"
+                )
             trial = trial_of(row, cell)
             self.by_key[trial.key()] = row
             family = self._endings.setdefault(canonical_json(trial.family()), {})

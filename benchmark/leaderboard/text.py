@@ -63,15 +63,14 @@ def markdown(rows: Sequence[Row]) -> str:
     ]
     for protocol, group in protocols(rows).items():
         parts.append(f"## {protocol}")
-        tasks = sorted({row.task for row in group})
+        tasks = sorted({row.task for row in group if row.has_kappa})
         if len(tasks) > 1:
             parts += [*_ranking(ranking(group))]
         for task in tasks:
-            own = [row for row in group if row.task == task]
+            own = [row for row in group if row.task == task and row.has_kappa]
             parts.append(f"### {protocol}: {task}")
-            parts += [*_ranking(ranking(own))]
-            parts += [*_kappas([row for row in own if row.has_kappa])]
-            parts += [*_distributions([row for row in own if not row.has_kappa])]
+            parts += [*_ranking(ranking(own)), *_kappas(own)]
+        parts += [*_distributions([row for row in group if not row.has_kappa])]
     return "\n\n".join(parts) + "\n"
 
 
@@ -91,12 +90,13 @@ def _ranking(scores: Sequence[Score]) -> Iterable[str]:
 
 def _kappas(rows: Sequence[Row]) -> Iterable[str]:
     found = {(row.model, row.supervision): row for row in rows}
-    if found:
-        models = sorted({model for model, _ in found})
-        yield _table(
-            ("model", *SUPERVISIONS),
-            [(m, *(_cell(found.get((m, s))) for s in SUPERVISIONS)) for m in models],
-        )
+    yield _table(
+        ("model", *SUPERVISIONS),
+        [
+            (m, *(_cell(found.get((m, s))) for s in SUPERVISIONS))
+            for m in sorted({model for model, _ in found})
+        ],
+    )
 
 
 def _cell(row: Row | None) -> str:
@@ -110,11 +110,11 @@ def _cell(row: Row | None) -> str:
 
 def _distributions(rows: Sequence[Row]) -> Iterable[str]:
     if rows:
-        yield "N\\* under a distribution of lengths, best of grid:"
+        yield "### N\\* under a distribution of lengths, best of grid"
         yield _table(
-            ("model", "supervision", "distribution", "N\\*"),
+            ("task", "supervision", "model", "distribution", "N\\*"),
             [
-                (row.model, row.supervision, str(row.run.cell.distribution),
+                (row.task, row.supervision, row.model, str(row.run.cell.distribution),
                  f"[{bracket_text(best_of_grid(joint_brackets(row)))}]({row.place})")
                 for row in rows
             ],
