@@ -5,6 +5,7 @@ import functools
 import hashlib
 import inspect
 import io
+import re
 import subprocess
 import tokenize
 from pathlib import Path
@@ -30,12 +31,14 @@ def _packaged(cls: type) -> str:
 
 def without_comments(source: str) -> str:
     """Python source without comments, docstrings and blank lines."""
-    lines = source.splitlines()
+    lines = re.split(r"\r\n|\r|\n", source)  # as Python counts them
     for node in ast.walk(ast.parse(source)):
         if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
             continue
-        if node.end_lineno and not lines[node.lineno - 1][: node.col_offset].strip():
-            lines[node.lineno - 1 : node.end_lineno] = [""] * (node.end_lineno - node.lineno + 1)
+        if not node.end_lineno or lines[node.lineno - 1][: node.col_offset].strip():
+            continue
+        after = lines[node.end_lineno - 1].encode()[node.end_col_offset :].decode()
+        lines[node.lineno - 1 : node.end_lineno] = [""] * (node.end_lineno - node.lineno) + [after]
     for token in tokenize.generate_tokens(io.StringIO("\n".join(lines)).readline):
         if token.type == tokenize.COMMENT:
             row, column = token.start

@@ -22,7 +22,12 @@ err = _console(stderr=True)
 
 def say(line: str) -> None:
     """One line for people, on stderr."""
-    err.print(f"kbench: {line}", highlight=False, soft_wrap=True)
+    err.print(printable(f"kbench: {line}"), highlight=False, soft_wrap=True)
+
+
+def printable(line: str) -> str:
+    """One line without anything that a terminal would obey."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(line.split()))
 
 
 def claim_stdout() -> TextIO:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kbench.cli.console import claim_stdout, out, print_json, say
+from kbench.cli.console import claim_stdout, out, print_json, printable, say
 from kbench.cli.options import (
     BackendOption,
     DeviceOption,
@@ -24,7 +24,7 @@ from kbench.cli.options import (
     TaskOption,
     to_cells,
 )
-from kbench.errors import KbenchError
+from kbench.errors import KbenchError, one_line
 
 if TYPE_CHECKING:
     from kbench.leaderboard.validation import Verdict
@@ -73,21 +73,33 @@ def submit(
         extrapolate=extrapolate or (None if distribution else "2x"),
         match=None, reference=None, device=device, backend=backend,
     )  # fmt: skip
-    with Store(store, create=False) as trials:
-        entries = {leaderboards / location(cell): build(cell, trials, by) for cell in cells}
-    for path in entries:
+    paths = [leaderboards / location(cell) for cell in cells]
+    for path in paths:
+        if paths.count(path) > 1:
+            raise KbenchError(f"two of these models belong at {path}; give one another name")
         if path.exists() and not replace:
             raise KbenchError(f"{path} is there already; --replace puts this in its place")
+    with Store(store, create=False) as trials:
+        texts = [text_of(build(cell, trials, by)) for cell in cells]
+    _write(dict(zip(paths, texts, strict=True)))
+    for path in paths:
+        out.print(str(path), highlight=False, soft_wrap=True)
+    say(f"{len(paths)} written. Look them over with: kbench validate {leaderboards}")
+
+
+def _write(texts: dict[Path, str]) -> None:
+    """All or, where one cannot be written, none."""
+    fresh = {path: path.with_suffix(".new") for path in texts}
     try:
-        for path, entry in entries.items():
+        for path, text in texts.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            fresh = path.with_suffix(".new")
-            fresh.write_text(text_of(entry), "utf-8")
-            fresh.replace(path)
-            out.print(str(path), highlight=False, soft_wrap=True)
+            fresh[path].write_text(text, "utf-8")
+        for path, new in fresh.items():
+            new.replace(path)
     except OSError as error:
+        for new in fresh.values():
+            new.unlink(missing_ok=True)
         raise KbenchError(f"{path} cannot be written: {error.strerror}") from None
-    say(f"{len(entries)} written. Look them over with: kbench validate {leaderboards}")
 
 
 def validate(
@@ -124,8 +136,8 @@ def validate(
     from kbench.leaderboard.validation import validate
     from kbench.view import duration
 
-    files = [*_files(paths)]
     root = leaderboards or _root(paths[0])
+    files = [*_files(paths, root)]
     rng = random.Random(secrets.randbits(64) if seed is None else seed)
     refused = checked = 0
     conforming: dict[str, str | None] = {}
@@ -145,18 +157,21 @@ def validate(
                 trust.record(root, place, verdict.path.read_bytes(), count)
         refused += bool(problems)
         for problem in problems:
-            out.print(f"{verdict.path}: refused: {problem}", highlight=False, soft_wrap=True)
+            # Somebody else chose the names: no line breaks, and nothing that a terminal obeys.
+            line = printable(f"{verdict.path}: refused: {problem}")
+            out.print(line, highlight=False, soft_wrap=True)
     again = f", {checked} trials run again" if spot_check else ""
     say(f"{len(files)} entries looked at, {refused} refused{again}")
     return 1 if refused else 0
 
 
-def _files(paths: Sequence[Path]) -> Iterator[Path]:
+def _files(paths: Sequence[Path], root: Path) -> Iterator[Path]:
     from kbench.leaderboard.trust import LEDGER
 
+    ledger = (root / LEDGER).absolute()
     for path in paths:
         if path.is_dir():
-            found = sorted(p for p in path.rglob("*.json") if p.name != LEDGER)
+            found = sorted(p for p in path.rglob("*.json") if p.absolute() != ledger)
             if not found:
                 raise KbenchError(f"no entries in {path}")
             yield from found
@@ -192,16 +207,19 @@ def _conformity(verdict: "Verdict", known: dict[str, str | None]) -> list[str]:
 def _run_again(verdict: "Verdict", count: int, rng: random.Random) -> tuple[int, list[str]]:
     """Run that many of an entry's trials again; how many were, and what came out otherwise."""
     from kbench.leaderboard.entry import Trials
-    from kbench.leaderboard.validation import is_own, near_n_star, run_again
+    from kbench.leaderboard.validation import is_own, run_again, spot_checks
 
     assert verdict.entry
     run = verdict.entry.run()
     if is_own(run.cell):
         say(f"{verdict.path}: not run again, for that would execute {run.cell.model}")
         return 0, []
-    near, rows = near_n_star(run), Trials(verdict.entry, run.cell).by_key
-    chosen = rng.sample(near, min(count, len(near)))
-    found = [problem for t in chosen if (problem := run_again(t, rows[t.key()]))]
+    rows = Trials(verdict.entry, run.cell).by_key
+    chosen = spot_checks(run, count, rng)
+    try:
+        found = [problem for t in chosen if (problem := run_again(t, rows[t.key()]))]
+    except Exception as error:  # whatever training raises
+        return len(chosen), [f"a trial cannot be run again: {one_line(error)}"]
     # Near N* a run may go either way by the rounding of another machine.
     if len(found) <= len(chosen) // 8:
         found = []

@@ -5,6 +5,7 @@ name in it is ever used as a path.
 """
 
 import dataclasses
+import functools
 import json
 import re
 import shlex
@@ -17,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from kbench import protocol as protocols
 from kbench.data import universe
 from kbench.driver import recall
-from kbench.errors import KbenchError, unknown
+from kbench.errors import KbenchError, one_line, unknown
 from kbench.protocol import Protocol
 from kbench.registry import tasks
 from kbench.search import Probe
@@ -35,7 +36,7 @@ class _Part(BaseModel):
 
 
 Count = Annotated[int, Field(ge=0, le=PLENTY)]
-Length = Annotated[int, Field(ge=1, le=100_000)]
+Length = Annotated[int, Field(ge=1, le=1000)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)]
 ModelName = Annotated[
     str,
@@ -45,10 +46,20 @@ ModelName = Annotated[
         description="A registered model, or the file and class of one of your own.",
     ),
 ]
-Line = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=2000)]
+# Neither control characters nor those that turn the direction of writing.
+Line = Annotated[
+    str,
+    Field(
+        pattern=r"^[^\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]*$",
+        max_length=2000,
+    ),
+]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Version = Annotated[int, Field(ge=1)] | Line
 Value = Annotated[int, Field(ge=-PLENTY, le=PLENTY)] | float | bool | Line | None
+
+Parameter = Annotated[int, Field(ge=-4096, le=4096)] | Annotated[Line, Field(max_length=20)] | None
+"""Of a task: what is larger takes longer to check than anybody should wait."""
 
 
 class Settings(_Part):
@@ -60,12 +71,12 @@ class Settings(_Part):
     backend: Name
     task: Name
     task_version: Version
-    task_params: dict[Line, Value]
+    task_params: dict[Line, Parameter]
     supervision: Literal["outcome", "cot", "aligned"]
     protocol: Name
     """Name and version, as in `quick-1`."""
-    lengths: Annotated[list[Length], Field(min_length=2, max_length=200)]
-    seeds: Annotated[list[Count], Field(min_length=1, max_length=200)]
+    lengths: Annotated[list[Length], Field(min_length=2, max_length=50)]
+    seeds: Annotated[list[Count], Field(min_length=1, max_length=50)]
     distribution: Literal["fixed", "uniform", "short-to-long"] | None
     extrapolate: Annotated[list[Length], Field(max_length=20)]
 
@@ -211,8 +222,8 @@ class Entry(_Part):
         try:
             instance = task.cls(**settings.task_params)
             universes = {n: min(universe(instance, n), PLENTY) for n in settings.lengths}
-        except TypeError as error:
-            raise KbenchError(f"task {settings.task}: {error}") from None
+        except (TypeError, ValueError, OverflowError, MemoryError) as error:
+            raise KbenchError(f"task {settings.task}: {one_line(error)}") from None
         values = settings.model_dump() | {
             "protocol": protocol,
             "lengths": tuple(settings.lengths),
@@ -265,10 +276,15 @@ def trial_of(row: Row, cell: Cell) -> Trial:
     return dataclasses.replace(trial, tested=tuple(row.tested))
 
 
+@functools.cache
+def protocols_known() -> Mapping[str, Protocol]:
+    """The packaged protocols, by name and version."""
+    return {(p := protocols.load(name)).id: p for name in protocols.names()}
+
+
 def packaged(protocol_id: str) -> Protocol:
     """The packaged protocol with this name and version; raises KbenchError."""
-    known = {(p := protocols.load(name)).id: p for name in protocols.names()}
-    if protocol_id not in known:
+    if protocol_id not in (known := protocols_known()):
         raise unknown("protocol", protocol_id, known)
     return known[protocol_id]
 
@@ -299,9 +315,13 @@ def task_label(cell: Cell) -> str:
 
 def model_label(cell: Cell) -> str:
     """The model, with a backend or a distribution of lengths where it has one: `lstm`,
-    `mamba.mamba-ssm`, `lstm.short-to-long`; of one's own file, `mean` for `zoo/mean.py:Mean`."""
+    `mamba.mamba-ssm`, `lstm.short-to-long`.
+
+    `own.mean.Mean` for `zoo/mean.py:Mean`: registered names have no dot, so nobody's own model
+    takes the place, or the name, of one of these.
+    """
     file, _, own = cell.model.partition(".py:")
-    stem = file.rpartition("/")[2].lower().replace("_", "-") if own else cell.model
+    stem = f"own.{file.rpartition('/')[2]}.{own}" if own else cell.model
     backend = () if cell.backend == "torch" else (cell.backend,)
     distribution = (cell.distribution,) if cell.distribution else ()
     return _file_name(stem, *backend, *distribution)
@@ -373,12 +393,19 @@ def parse(text: str) -> Entry:
         raise KbenchError(f"is not the JSON of an entry: {error}") from None
 
 
+# A text, whether or not it ends, or a bracket; possessive, so that no text is gone over twice.
+_TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\Z)|[\[{\]}]', re.DOTALL)
+
+
 def _depth(text: str) -> int:
     """How deep lists and objects are nested, whether or not the rest is JSON."""
     deepest = depth = 0
-    for bracket in re.findall(r"[\[{\]}]", re.sub(r'"(?:[^"\\]|\\.)*"', "", text, flags=re.DOTALL)):
-        depth += 1 if bracket in "[{" else -1
-        deepest = max(deepest, depth)
+    for token in _TOKEN.finditer(text):
+        if token[0] in ("[", "{"):
+            depth += 1
+            deepest = max(deepest, depth)
+        elif token[0] in ("]", "}"):
+            depth -= 1
     return deepest
 
 

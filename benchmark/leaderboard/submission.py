@@ -4,7 +4,7 @@ import dataclasses
 import json
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +43,11 @@ def build(cell: Cell, store: Store, by: str | None = None) -> Entry:
             f"complete it with: {measure}"
         )
     found = [(trial, stored) for trial in behind(run) if (stored := store.get(trial.key()))]
-    dirty = sum(bool(stored.environment.get("dirty")) for _, stored in found)
-    if dirty:
+    unclean = [problem for _, stored in found if (problem := not_clean(stored.environment))]
+    if unclean:
         raise KbenchError(
-            f"{name}: {dirty} of {len(found)} trials ran from a working tree with uncommitted "
-            f"changes; commit them and measure anew: {command(cell)} --store .kbench-clean"
+            f"{name}: {len(unclean)} of {len(found)} trials: {unclean[0]}; in a clean clone, "
+            f"measure anew: {command(cell)} --store .kbench-clean"
         )
     return _entry(run, found, by)
 
@@ -59,12 +59,27 @@ def _ensure_comparable(cell: Cell, name: str) -> None:
         raise KbenchError(f"{name}: a leaderboard's task is one of kbench's own; add it to tasks/")
     if cell.size != (preset := models[cell.model].preset(cell.protocol.presets)):
         raise KbenchError(f"{name}: a leaderboard compares presets, {preset}, not {cell.size}")
-    wanted = cell.protocol.seeds.values()
-    if cell.seeds[: len(wanted)] != wanted:
+    wanted = seeds_wanted(cell)
+    if cell.seeds != wanted:
         raise KbenchError(
             f"{name}: {len(cell.seeds)} seeds, {cell.protocol.id} has {len(wanted)}; "
             f"measure with: {command(dataclasses.replace(cell, seeds=wanted))}"
         )
+
+
+def seeds_wanted(cell: Cell) -> tuple[int, ...]:
+    """As many as the cell has, and at least the protocol's: nobody picks seeds."""
+    seeds = cell.protocol.seeds
+    return seeds.values(max(len(cell.seeds), seeds.count))
+
+
+def not_clean(environment: Mapping[str, Any]) -> str | None:
+    """Why it is not known which source a trial ran from; None where it is."""
+    if environment.get("dirty"):
+        return "ran from a working tree with uncommitted changes"
+    if environment.get("dirty") is None or not environment.get("revision"):
+        return "ran from a kbench that is no clone of its repository, so that its commit is unknown"
+    return None
 
 
 def behind(run: CellRun) -> list[Trial]:
@@ -132,4 +147,7 @@ def _entry(run: CellRun, found: Sequence[tuple[Trial, TrialResult]], by: str | N
 def _source(cell: Cell) -> str | None:
     """Of a model in a file of one's own."""
     path, dot, _ = cell.model.partition(".py:")
-    return Path(f"{path}.py").read_bytes().decode() if dot else None
+    try:
+        return Path(f"{path}.py").read_bytes().decode() if dot else None
+    except UnicodeDecodeError:
+        raise KbenchError(f"{path}.py: the source of an entry is text in UTF-8") from None

@@ -24,7 +24,7 @@ def load(root: Path) -> Ledger:
     try:
         content = json.loads(path.read_text("utf-8"))
         ledger = {str(place): dict(seen) for place, seen in content.items()}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
         raise KbenchError(f"{path} cannot be read: {error}") from None
     return ledger
 
@@ -45,8 +45,11 @@ def record(root: Path, place: PurePosixPath, content: bytes, trials: int) -> Non
     ledger = dict(sorted({**load(root), str(place): seen}.items()))
     path = root / LEDGER
     fresh = path.with_suffix(".new")
-    fresh.write_text(json.dumps(ledger, indent=1) + "\n", "utf-8")
-    fresh.replace(path)
+    try:
+        fresh.write_text(json.dumps(ledger, indent=1) + "\n", "utf-8")
+        fresh.replace(path)
+    except OSError as error:
+        raise KbenchError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def _sha256(content: bytes) -> str:

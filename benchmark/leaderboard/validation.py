@@ -6,24 +6,29 @@ Nothing from an entry is executed: models and tasks are those of this installati
 import dataclasses
 import functools
 import hashlib
+import itertools
+import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from kbench.data import Source
+from kbench.data import Source, chance
 from kbench.driver import Progress
-from kbench.errors import KbenchError
-from kbench.leaderboard.entry import Entry, Row, location, read, trial_of
-from kbench.leaderboard.submission import RESULTS, behind
-from kbench.protocol import load, names
+from kbench.errors import KbenchError, one_line
+from kbench.leaderboard.entry import Entry, Row, location, protocols_known, read, trial_of
+from kbench.leaderboard.submission import RESULTS, behind, not_clean, seeds_wanted
+from kbench.modules import backends
 from kbench.provenance import source_sha256
 from kbench.registry import Registry, models, tasks
 from kbench.report import result
 from kbench.search import Probe
 from kbench.study import Cell, CellRun
-from kbench.trial import Trial
+from kbench.trial import Trial, canonical_json
+
+ACCURACY_TOLERANCE = 0.1
+"""Beyond the training lengths a model of another machine's rounding may err a little otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +47,8 @@ def validate(paths: Iterable[Path], root: Path) -> Iterator[Verdict]:
     `root` is the folder of the leaderboards, to which the places of entries are relative.
     """
     alike: dict[str, Path] = {}
-    for path in paths:
+    # A copy is more likely to be somebody's own than a registered model.
+    for path in sorted(paths, key=lambda path: path.name.startswith("own.")):
         entry: Entry | None = None
         problems: list[str] = []
         try:
@@ -55,6 +61,8 @@ def validate(paths: Iterable[Path], root: Path) -> Iterator[Verdict]:
                     problems.append(f"has the trials of {first} under another name")
         except KbenchError as error:
             problems.append(str(error))
+        except (Exception, MemoryError) as error:  # one bad file must not end the others' check
+            problems.append(f"cannot be looked at: {one_line(error)}")
         yield Verdict(path=path, entry=entry, problems=tuple(problems))
 
 
@@ -73,17 +81,21 @@ def _place_problems(place: PurePosixPath, path: Path, root: Path) -> Iterator[st
 def _fingerprint(entry: Entry) -> str:
     """Equal for two entries on one task whose runs went exactly alike, whatever they are called."""
     settings = entry.settings
-    went = [(r.lengths, r.seed, r.n_samples, r.learning_rate, r.best_loss) for r in entry.trials]
+    went = sorted(
+        (r.lengths, r.seed, r.n_samples, r.learning_rate, str(r.best_loss)) for r in entry.trials
+    )
     about = settings.protocol, settings.task, settings.task_params, settings.supervision
     return repr((about, settings.distribution, went))
 
 
 def _problems(entry: Entry) -> Iterator[str]:
     cell = entry.cell()
-    yield from _setting_problems(entry, cell)
-    rows = [*_row_problems(entry, cell)]
-    yield from _few(rows)
-    if rows:
+    # What rests on a part that is wrong is not looked at.
+    if wrong := [*_setting_problems(entry, cell)]:
+        yield from wrong
+        return
+    if wrong := [*_few(_row_problems(entry, cell))]:
+        yield from wrong
         return
     run = entry.run()
     if not run.complete:
@@ -94,20 +106,25 @@ def _problems(entry: Entry) -> Iterator[str]:
         return
     wanted = {trial.key() for trial in behind(run)}
     extra = [row for row in entry.trials if trial_of(row, cell).key() not in wanted]
-    yield from _few(f"no search asks for the trial at {_name(trial_of(r, cell))}" for r in extra)
+    if extra:
+        yield from _few(f"no search asks for the trial at {_name(row)}" for row in extra)
+        return
     computed = result(Progress(run=run))
     stated = entry.results.model_dump()
     for name in RESULTS:
-        yield from _differences(name, stated[name], computed[name])
+        yield from _few(_differences(name, stated[name], computed[name]))
+    for test in computed["extrapolation"]:
+        if test["reproduced"] is False and len(entry.environments) == 1:
+            yield f"the test of seed {test['seed']} ended unlike the search's own run"
     yield from _few(_data_problems(entry.trials, cell))
 
 
 def _few(problems: Iterable[str], most: int = 3) -> Iterator[str]:
-    """The first few, and how many there are."""
-    found = [*problems]
-    yield from found[:most]
-    if len(found) > most:
-        yield f"… and {len(found) - most} more of this kind"
+    """The first few, and whether there are more."""
+    found = iter(problems)
+    yield from itertools.islice(found, most)
+    if next(found, None):
+        yield "… and more of this kind"
 
 
 def _setting_problems(entry: Entry, cell: Cell) -> Iterator[str]:
@@ -115,22 +132,27 @@ def _setting_problems(entry: Entry, cell: Cell) -> Iterator[str]:
     yield from _version_problems(entry, "task", tasks, settings.task, settings.task_version)
     if is_own(cell):
         yield from _own_model_problems(entry)
+        known: Sequence[str] = ("torch",)
     else:
+        known = backends(models[settings.model])
         yield from _version_problems(entry, "model", models, settings.model, settings.model_version)
         preset = models[settings.model].preset(cell.protocol.presets)
-        if settings.size != preset:
+        if canonical_json(settings.size) != canonical_json(preset):  # 1, 1.0 and true are three
             yield f"model {settings.model}: its size is {settings.size}, the preset is {preset}"
         if entry.source is not None:
             yield f"has a source, though {settings.model} is not a file of one's own"
-    wanted = cell.protocol.seeds.values()
-    if cell.seeds[: len(wanted)] != wanted or len(set(cell.seeds)) < len(cell.seeds):
+    if settings.backend not in known:
+        yield f"backend {settings.backend!r} is none of the model's ({', '.join(known)})"
+    wanted = seeds_wanted(cell)
+    if cell.seeds != wanted:
         yield f"seeds are {list(cell.seeds)}, {cell.protocol.id} has {list(wanted)}"
     if list(cell.lengths) != [*range(cell.lengths[0], cell.lengths[-1] + 1)]:
         yield f"lengths are {list(cell.lengths)}, expected all from the first to the last"
     if cell.distribution is None and 2 * cell.lengths[-1] not in cell.extrapolate:
         yield f"was not tested at twice the longest length, {2 * cell.lengths[-1]}"
-    if any(environment.get("dirty") for environment in entry.environments):
-        yield "ran from a working tree with uncommitted changes"
+    for environment in entry.environments:
+        if problem := not_clean(environment):
+            yield problem
 
 
 def is_own(cell: Cell) -> bool:
@@ -189,18 +211,39 @@ def _row_problems(entry: Entry, cell: Cell) -> Iterator[str]:
                 f"the trial at {_name(trial)} {row.outcome} by {row.reason} with a loss of "
                 f"{row.best_loss}, ε is {training.eps:g}"
             )
-        if not 0 < row.best_step <= row.steps <= training.steps and row.reason != "diverged":
+        fits = 0 <= row.best_step <= row.steps <= training.steps and row.steps > 0
+        if row.reason == "success":
+            fits = fits and row.best_step == row.steps
+        elif row.reason == "budget":
+            fits = fits and row.steps == training.steps
+        elif row.reason == "futility":
+            fits = fits and training.futility is not None
+            fits = fits and row.steps > (training.futility.patience if training.futility else 0)
+        if not fits or (row.best_loss or 0) < 0:
             yield (
-                f"the trial at {_name(trial)} took {row.steps} steps, the best at "
-                f"{row.best_step}; {cell.protocol.id} allows {training.steps}"
+                f"the trial at {_name(trial)} cannot have ended by {row.reason} after {row.steps} "
+                f"steps, with the best loss, {row.best_loss}, at {row.best_step}"
             )
-        if row.reason == "futility" and training.futility is None:
-            yield f"the trial at {_name(trial)} ended by futility, which {cell.protocol.id} has not"
+        if row.accuracy.keys() != {str(n) for n in row.tested}:
+            yield f"the trial at {_name(trial)} has accuracies at {[*row.accuracy]}"
+        for n, found in row.accuracy.items():
+            if n.isdecimal() and found.chance != _chance(cell, int(n)):
+                yield f"the trial at {_name(trial)} has a wrong level of chance at length {n}"
+            if not 0 <= found.accuracy <= 1:
+                yield f"the trial at {_name(trial)} has an accuracy of {found.accuracy}"
+
+
+def _chance(cell: Cell, n: int) -> float:
+    return _chance_of(cell.task, tuple(sorted(cell.task_params.items())), n)
+
+
+@functools.cache
+def _chance_of(task: str, params: tuple[tuple[str, Any], ...], n: int) -> float:
+    return chance(tasks[task].cls(**dict(params)), n)
 
 
 def _why_digest(row: Row, trial: Trial, cell: Cell) -> str:
-    for name in names():
-        other = load(name)
+    for other in protocols_known().values():
         as_other = trial_of(row, dataclasses.replace(cell, protocol=other))
         if row.result({}).digest(as_other.key()) == row.digest:
             return f"the trial at {_name(trial)} ran under {other.id}, not {cell.protocol.id}"
@@ -263,14 +306,23 @@ def _data(
     return train.sha256(), validation.sha256(), histogram
 
 
-def near_n_star(run: CellRun) -> list[Trial]:
-    """Trials of the sizes on either side of N*, where a made-up result would have to lie."""
-    near = []
+def spot_checks(run: CellRun, count: int, rng: random.Random) -> list[Trial]:
+    """Trials to run again, of three kinds in turn, chosen at random within each.
+
+    At the sizes on either side of N* of all lengths together, where a made-up κ would be made up;
+    tests, which extrapolation rests on; and on either side of N* at a single length.
+    """
+    near: dict[bool, list[Trial]] = {True: [], False: []}
     for lengths, variant in run.results:
         ends = run.searches[lengths, variant.seed].search.known()
         if variant.n_samples in (ends.low, ends.high):
-            near.append(run.cell.trial(lengths, variant.seed, Probe(*variant[1:])))
-    return near
+            trial = run.cell.trial(lengths, variant.seed, Probe(*variant[1:]))
+            near[lengths == run.cell.joint].append(trial)
+    tests = [t for seed in run.cell.seeds for t in run.tested(seed).values()]
+    kinds = [near[True], tests, near[False]]
+    shuffled = [rng.sample(kind, len(kind)) for kind in kinds]
+    turns = [t for turn in itertools.zip_longest(*shuffled) for t in turn if t is not None]
+    return turns[:count]
 
 
 def run_again(trial: Trial, row: Row) -> str | None:
@@ -287,6 +339,12 @@ def run_again(trial: Trial, row: Row) -> str | None:
             f"the trial at {_name(trial)} {found.outcome} in {found.steps} steps when run again, "
             f"the entry says {row.outcome} in {row.steps}"
         )
+    for n, stated in row.accuracy.items():
+        if abs(found.accuracy[n]["accuracy"] - stated.accuracy) > ACCURACY_TOLERANCE:
+            return (
+                f"the trial at {_name(trial)} has an accuracy of {found.accuracy[n]['accuracy']} "
+                f"at length {n} when run again, the entry says {stated.accuracy}"
+            )
     return None
 
 
@@ -301,7 +359,7 @@ def nonconformity(cell: Cell) -> str | None:
         entry=models[cell.model],
         size=cell.size,
         vocab_size=source.vocab_size(),
-        max_len=source.width(),
+        max_len=min(source.width(), 128),  # more takes long, and shows nothing new
     )
     with one_thread():
         failed = [c for c in check(subject) if c.passed is False]
