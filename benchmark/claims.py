@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from kbench.leaderboard.board import Row
+from kbench.leaderboard.entry import is_own
 from kbench.scaling import slope_bounds, slope_per_seed
 from kbench.search import Bracket
 from kbench.sharing import ISOLATED, best_of_grid, blur, mean_interval
@@ -102,8 +103,10 @@ def boards(rows: Iterable[Row]) -> list[Board]:
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         cell = row.run.cell
-        name = " ".join([cell.task, *(f"{k}={v}" for k, v in cell.task_params.items())])
-        groups.setdefault((row.protocol, name), []).append(row)
+        names = [cell.task, *(f"{k}={v}" for k, v in sorted(cell.task_params.items()))]
+        # Nearly always lengths begin at 2, and what does not is another board.
+        names += [f"from {cell.lengths[0]}"] if cell.lengths[0] != 2 else []
+        groups.setdefault((row.protocol, " ".join(names)), []).append(row)
     found = []
     for (protocol, name), group in groups.items():
         for longest in {row.run.cell.lengths[-1] for row in group}:
@@ -167,10 +170,12 @@ def _n_star(row: Row, lengths: Lengths | None = None) -> list[Bracket]:
 
 def fewer(a: Sequence[Bracket], b: Sequence[Bracket]) -> tuple[bool | None, dict[str, Any]]:
     """Does a need fewer samples than b? By seed; None where neither way is decided."""
+    common = min(len(a), len(b))  # seeds are counted from the protocol's first
+    a, b = a[:common], b[:common]
     ends = {f"N* {name}": _ends(best_of_grid(of)) for name, of in (("a", a), ("b", b))}
-    middles = [(x.middle, y.middle) for x, y in zip(a, b, strict=False)]
+    middles = [(x.middle, y.middle) for x, y in zip(a, b, strict=True)]
     pairs = [(x, y) for x, y in middles if x is not None and y is not None]
-    if len(pairs) == len(a) == len(b) > 1:
+    if len(pairs) == common > 1:
         blurs = [math.hypot(blur(x), blur(y)) for x, y in zip(a, b, strict=True)]
         mean, reach = mean_interval([math.log(x / y) for x, y in pairs], blurs)
         assert reach is not None
@@ -376,13 +381,13 @@ def _falls_with_length(board: Board, model: str = "dense-ssm") -> Part:
         for row in board.any_length
         if (row.model, row.supervision) == (model, "aligned")
         and row.run.cell.distribution in (None, "uniform")
-        and row.run.cell.lengths[0] == board.cell.lengths[0]
     }
     sizes = sorted(by_length)
-    if len(sizes) < 3 or len({by_length[n].run.cell.seeds for n in sizes}) > 1:
+    if len(sizes) < 3:
         return MISSING
     rows = tuple(by_length[n] for n in sizes)
-    brackets = [_n_star(row) for row in rows]
+    common = min(len(row.run.cell.seeds) for row in rows)
+    brackets = [_n_star(row)[:common] for row in rows]
     best, per_seed = slope_bounds(sizes, [best_of_grid(b) for b in brackets]), None
     low, high = best.low, best.high
     if (per_seed := slope_per_seed(sizes, brackets)).low is not None:
@@ -399,9 +404,11 @@ def _longer_is_cheaper(board: Board) -> Part:
 
 def _extrapolation(board: Board) -> Part:
     """Accuracy at 2L of those that share against that of those that do not."""
-    tested = [row for row in board.kappas if row.beyond is not None]
+    tested = [row for row in board.kappas if row.beyond is not None and not is_own(row.run.cell)]
     sharing = [row for row in tested if (row.kappa.low or 0) > 1]
-    others = [row for row in tested if (row.kappa.high or math.inf) <= ISOLATED[1]]
+    others = [
+        row for row in tested if (row.kappa.high or math.inf) <= ISOLATED[1] and row not in sharing
+    ]
     if not sharing or not others:
         return MISSING
     figures: dict[str, Any] = {

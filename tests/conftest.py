@@ -187,37 +187,47 @@ def report(benchmark, request):
 # Leaderboard entries that no training produced: their data is real, how runs ended is made up.
 
 
-def invented(cell: Cell, needs=lambda trial: 20):
-    """An entry of a cell whose runs pass from `needs(trial)` samples on, with the first rate."""
+def measured(cell: Cell, store, rule=lambda trial: "passed", dress=None):
+    """Put all that a cell asks for into a store, each made by dress(trial, outcome)."""
     from kbench.driver import Driver
-    from kbench.leaderboard.submission import build
-    from kbench.store import Store
+
+    dress = dress or invented_result
 
     class Inventor(FakeExecutor):
         def finished(self):
             return [
-                dataclasses.replace(f, result=invented_result(f.trial, f.result.outcome))
+                dataclasses.replace(f, result=dress(f.trial, f.result.outcome))
                 for f in super().finished()
             ]
+
+    for _ in Driver([cell], store, Inventor(rule)).run():
+        pass
+
+
+def invented(cell: Cell, needs=lambda trial: 20):
+    """An entry of a cell whose runs pass from `needs(trial)` samples on, with the first rate."""
+    from kbench.leaderboard.submission import build
+    from kbench.store import Store
 
     def rule(trial):
         passes = trial.n_samples >= needs(trial)
         return "passed" if passes and trial.learning_rate == 3e-3 else "failed"
 
     with tempfile.TemporaryDirectory() as folder, Store(Path(folder)) as store:
-        for _ in Driver([cell], store, Inventor(rule)).run():
-            pass
+        measured(cell, store, rule)
         return build(cell, store)
 
 
 def invented_result(trial, outcome):
+    from kbench.data import chance
     from kbench.provenance import source_sha256
     from kbench.registry import models, tasks
     from kbench.training import source_of
 
-    train, validation = source_of(trial).splits(trial.n_samples, trial.seed)
-    # Of no two trials alike, as real losses are.
-    noise = int(trial.key()[:8], 16) / 2**32
+    source = source_of(trial)
+    train, validation = source.splits(trial.n_samples, trial.seed)
+    # Of no two trials alike, as real losses are, but of a test and the search's own run.
+    noise = int(dataclasses.replace(trial, tested=()).key()[:8], 16) / 2**32
     passed = outcome == "passed"
     return TrialResult(
         outcome=outcome,
@@ -235,7 +245,10 @@ def invented_result(trial, outcome):
             "revision": "0" * 40,
             "dirty": False,
         },
-        accuracy={str(n): {"accuracy": 0.5 + noise / 2, "chance": 0.5} for n in trial.tested},
+        accuracy={
+            str(n): {"accuracy": 0.5 + noise / 2, "chance": chance(source.task, n)}
+            for n in trial.tested
+        },
     )
 
 

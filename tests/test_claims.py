@@ -1,5 +1,6 @@
 """The ten rules on made-up boards on which each must come out one way or the other."""
 
+import dataclasses
 import math
 import re
 from pathlib import Path
@@ -216,6 +217,46 @@ def test_other_tasks_and_models_move_no_verdict():
     assert claim("4.2", elsewhere).verdict == "not-enough-evidence"
     beside = found.findings[0].figures["other models, no part of the verdict"]
     assert beside["gru"]["holds"] is False
+
+
+def test_boards_of_other_lengths_do_not_mix():
+    usual = kappa_rows(transformer_cot=(20, NEVER))
+    later = [row(together(100, 100), model="transformer", supervision="cot", lengths=(3, 4, 5, 6))]
+    found = claim("4.2", usual + later)
+    assert {f.board: f.verdict for f in found.findings} == {
+        "quick-1 modadd m=3 L=6": "supported", "quick-1 modadd m=3 from 3 L=6": "refuted",
+    }  # fmt: skip
+    assert [
+        b.name
+        for b in boards(
+            kappa_rows(lstm_cot=(20, 30))
+            + [row(together(20, 30), lengths=(2, 3, 4), extrapolate=(8,))]
+        )
+    ] == ["quick-1 modadd m=3 L=6", "quick-1 modadd m=3 L=4"]  # the longest first
+
+
+def test_seeds_that_only_one_side_has_do_not_count():
+    three, five = brackets(10, 11, 12), brackets(100, 110, 120, 5, 5)
+    assert fewer(three, five)[0] is True
+
+
+def test_4_3_needs_no_interference_under_cot():
+    sharing = dict.fromkeys(
+        ("lstm_outcome", "lstm_aligned", "dense_ssm_outcome", "dense_ssm_aligned"), (100, 100)
+    )
+    interferes = {"lstm_cot": (20, NEVER), "dense_ssm_cot": (NEVER, NEVER)}
+    assert claim("4.3", kappa_rows(**sharing, **interferes)).verdict == "refuted"
+
+
+def test_ones_own_models_count_nowhere():
+    rows = kappa_rows(**{f"{m}_aligned": (100, 60) for m in ("lstm", "gru", "rnn")})
+    rows += kappa_rows(**{f"{m}_cot": (20, NEVER) for m in ("lstm", "gru")})
+    own = kappa_rows(rnn_cot=(20, NEVER))[0]
+    assert claim("4.5", beyond([*rows, own], 0.5)).findings
+    own.run.cell = dataclasses.replace(own.run.cell, model="mine.py:Mine")
+    shown = claim("4.5", beyond([*rows, own], 0.5)).findings[0]
+    assert "p" not in shown.figures
+    assert len(shown.entries) == 5
 
 
 def test_the_larger_budget_counts():

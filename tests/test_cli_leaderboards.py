@@ -5,9 +5,10 @@ import subprocess
 import sys
 
 import pytest
-from conftest import board_cell, invented
+from conftest import board_cell, invented, measured
 
 from kbench.leaderboard.entry import location, text_of
+from kbench.store import Store
 
 KBENCH = [sys.executable, "-c", "from kbench.cli import main; main()"]
 
@@ -65,6 +66,46 @@ def test_validate_says_what_is_refused_and_why(folder, tmp_path):
     assert "1 entries looked at, 1 refused" in done.stderr
     one = kbench("validate", f"leaderboards/{place}", cwd=tmp_path)
     assert one.returncode == 1
+
+
+def test_names_of_others_cannot_write_on_the_terminal(folder, tmp_path):
+    hostile = tmp_path / "leaderboards" / "x\n::notice::ok\x1b[31m.json"
+    hostile.parent.mkdir()
+    hostile.write_text("{}")
+    done = kbench("validate", "leaderboards", cwd=tmp_path)
+    assert done.returncode == 1
+    assert len(done.stdout.splitlines()) == 1
+    assert "\x1b" not in done.stdout
+
+
+def test_a_ledger_is_only_at_the_top(folder, tmp_path):
+    place = tmp_path / "leaderboards" / "quick-1" / "verified.json"
+    place.parent.mkdir(parents=True)
+    place.write_text("{}")
+    (tmp_path / "leaderboards" / "verified.json").write_text("{}")
+    done = kbench("validate", "leaderboards", cwd=tmp_path)
+    assert "1 entries looked at, 1 refused" in done.stderr
+    (tmp_path / "leaderboards" / "verified.json").write_text("[" * 100_000)
+    done = kbench("board", cwd=tmp_path)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+
+
+def test_an_entry_is_replaced_only_when_asked(tmp_path):
+    cell = board_cell(task_params={"m": 2}, lengths=(3, 4, 5))
+    path = tmp_path / "leaderboards" / location(cell)
+    path.parent.mkdir(parents=True)
+    path.write_text("old")
+    with Store(tmp_path / ".kbench") as store:
+        measured(cell, store)
+    words = ["submit", "--model", "lstm", "--task", "modadd", "--set", "m=2", "--lengths", "3-5",
+             "--supervision", "aligned"]  # fmt: skip
+    done = kbench(*words, cwd=tmp_path)
+    assert (done.returncode, path.read_text()) == (2, "old")
+    assert "is there already; --replace" in done.stderr
+    done = kbench(*words, "--replace", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert path.read_text() != "old"
+    assert not list(tmp_path.rglob("*.new"))
 
 
 def test_made_up_entries_do_not_survive_a_spot_check(folder):

@@ -18,6 +18,7 @@ from kbench.leaderboard.entry import (
     Entry,
     command,
     location,
+    model_label,
     parse,
     read,
     schema,
@@ -74,6 +75,8 @@ def test_it_belongs_below_protocol_task_and_supervision():
     assert where() == "quick-1/modadd.m-2.3-5/aligned/lstm.json"
     short = usual | {"distribution": "short-to-long"}
     assert where(**short) == "quick-1/modadd/aligned/lstm.short-to-long.json"
+    own = dataclasses.replace(board_cell(**usual), model="zoo/lstm.py:Mine")
+    assert model_label(own) == "own.lstm.Mine"  # and never lstm
     assert where(**usual, backend="mamba-ssm", model="mamba") == (
         "quick-1/modadd/aligned/mamba.mamba-ssm.json"
     )
@@ -132,6 +135,12 @@ def test_what_is_no_entry_is_refused_in_one_line(entry):
     assert "nested 100000 deep" in refused("[" * 100_000)
     assert "nested 13 deep" in refused('{"a":' + "[" * 12 + "]" * 12 + "}")
     assert "is not the JSON of an entry" in refused(text[:-3])
+    assert "is not the JSON of an entry" in refused('"' + '\\"' * 100_000)  # at once, not in hours
+    assert "task_params" in refused(changed(entry, "settings", "task_params", {"m": 2**40}))
+    assert "task_params" in refused(changed(entry, "settings", "task_params", {"g": "Z2x" * 99}))
+    assert "lengths" in refused(changed(entry, "settings", "lengths", [2, 100_000]))
+    assert "size" in refused(changed(entry, "settings", "size", {"x\nkbench: all well": 1}))
+    assert "submitted_by" in refused(changed(entry, "provenance", "submitted_by", "a\u202eb"))
     assert "Infinity is no number" in refused(text.replace('"wall_s": 1.0', '"wall_s": Infinity'))
     assert "stands twice" in refused(text.replace('"steps"', '"steps": 1, "steps"'))
     assert "not the JSON" in refused(text.replace('"steps": 250', '"steps": ' + "9" * 5000))

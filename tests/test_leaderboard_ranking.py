@@ -58,6 +58,26 @@ def test_what_is_censored_stays_open_in_the_score():
     assert a.rank == 1  # not told from the reference
 
 
+def test_what_is_open_of_the_reference_stays_open_in_every_other_score():
+    kappas = {
+        "a": {"x": exactly(1, 1, 1)},
+        "ref": {"x": [Shared(low=math.log(0.5), high=math.log(4))] * 3},
+    }
+    a = by_model(rank(kappas, "ref"))["a"]
+    assert (a.low, a.high) == pytest.approx((1 / 4, 1 / 0.5))
+
+
+def test_seeds_in_the_same_brackets_do_not_make_a_score_exact():
+    def model(joint):
+        lengths = [Bracket(low=29, high=40)]
+        return {"x": [shared(lengths, Bracket(low=joint, high=joint * 4 // 3), [100])] * 3}
+
+    found = by_model(rank({"a": model(15), "b": model(20), "ref": model(60)}, "ref"))
+    assert found["a"].low == found["a"].high
+    assert found["a"].interval[0] < found["a"].low < found["a"].interval[1]
+    assert (found["a"].rank, found["b"].rank) == (1, 1)
+
+
 def test_the_reference_is_at_one_however_little_is_known_of_it():
     open_ended = [Shared(low=-1.0, high=1.0)] * 3
     ref = by_model(rank({"ref": {"x": open_ended}}, "ref"))["ref"]

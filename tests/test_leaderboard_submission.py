@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from conftest import FakeExecutor, board_cell, invented_result, made_up
+from conftest import FakeExecutor, board_cell, invented_result, made_up, measured
 
 from kbench import protocol as protocols
 from kbench.driver import Driver
@@ -18,20 +18,6 @@ from kbench.store import Store
 def store(tmp_path):
     with Store(tmp_path) as store:
         yield store
-
-
-def measured(cell, store, rule=lambda trial: "passed", dress=invented_result):
-    """Put all that a cell asks for into the store."""
-
-    class Dressed(FakeExecutor):
-        def finished(self):
-            return [
-                dataclasses.replace(f, result=dress(f.trial, f.result.outcome))
-                for f in super().finished()
-            ]
-
-    for _ in Driver([cell], store, Dressed(rule)).run():
-        pass
 
 
 def refusal(cell, store):
@@ -51,16 +37,21 @@ def test_what_is_missing_is_said_with_the_command_that_completes_it(store):
     assert len(build(cell, store).trials) > 0
 
 
-def test_a_changed_working_tree_is_refused(store):
-    def dirty(trial, outcome):
+@pytest.mark.parametrize(("changes", "reason"), [
+    ({"dirty": True}, "trials: ran from a working tree with uncommitted changes"),
+    ({"dirty": None}, "trials: ran from a kbench that is no clone of its repository"),
+    ({"revision": None}, "trials: ran from a kbench that is no clone of its repository"),
+])  # fmt: skip
+def test_trials_of_an_unknown_source_are_refused(store, changes, reason):
+    def unknown(trial, outcome):
         result = invented_result(trial, outcome)
-        changed = {**result.environment, "dirty": True} if trial.seed == 2 else result.environment
+        changed = result.environment | changes if trial.seed == 2 else result.environment
         return dataclasses.replace(result, environment=changed)
 
     cell = board_cell()
-    measured(cell, store, dress=dirty)
+    measured(cell, store, dress=unknown)
     message = refusal(cell, store)
-    assert "trials ran from a working tree with uncommitted changes" in message
+    assert reason in message
     assert f"{command(cell)} --store .kbench-clean" in message
 
 
@@ -68,6 +59,9 @@ def test_cells_that_no_board_would_take(store, tiny_yaml):
     few = board_cell(seeds=(1,))
     measured(few, store)
     assert "1 seeds, quick-1 has 3" in refusal(few, store)
+    chosen = board_cell(seeds=(1, 2, 7))
+    measured(chosen, store)
+    assert "measure with" in refusal(chosen, store)
     own = board_cell(protocol=protocols.load(str(tiny_yaml)), seeds=(1, 2))
     measured(own, store, dress=lambda trial, outcome: made_up(outcome))
     assert "unknown protocol 'tiny-1'" in refusal(own, store)
@@ -77,12 +71,41 @@ def test_cells_that_no_board_would_take(store, tiny_yaml):
     assert "not the packaged protocol" in refusal(board_cell(protocol=changed), store)
 
 
+def test_a_trial_that_broke_down_is_no_result(store):
+    class Breaking(FakeExecutor):
+        def finished(self):
+            return [
+                f if f.result is None
+                else dataclasses.replace(f, result=invented_result(f.trial, f.result.outcome))
+                for f in super().finished()
+            ]  # fmt: skip
+
+    def rule(trial):
+        return "error" if len(trial.lengths) > 1 and trial.n_samples > 20 else "passed"
+
+    cell = board_cell(extrapolate=())
+    for _ in Driver([cell], store, Breaking(rule)).run():
+        pass
+    assert "complete it with" in refusal(cell, store) or "broke down" in refusal(cell, store)
+
+
+def test_the_source_of_ones_own_model_is_text(store, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source = "# -*- coding: latin-1 -*-\n# caf\xe9\nfrom kbench.models.rnn import RNN as Rnn\n"
+    source += "class Mine(Rnn):\n    presets = {'quick': {'width': 8, 'layers': 1}}\n"
+    (tmp_path / "mine.py").write_bytes(source.encode("latin-1"))
+    cell = board_cell(model="mine.py:Mine")
+    measured(cell, store)
+    assert refusal(cell, store) == "mine.py: the source of an entry is text in UTF-8"
+
+
 @pytest.mark.slow
 def test_real_training_makes_an_entry_that_is_true(store, tmp_path, monkeypatch):
     """Through training, store, submission and every check, the spot-check included."""
     from kbench.cli import app
 
-    monkeypatch.setattr("kbench.training.revision", lambda: {"revision": None, "dirty": None})
+    known = {"revision": "0" * 40, "dirty": False}
+    monkeypatch.setattr("kbench.training.revision", lambda: known)
     cell = board_cell(model="rnn", lengths=(3, 4), extrapolate=(8,))
     for _ in Driver([cell], store, InProcess()).run():
         pass

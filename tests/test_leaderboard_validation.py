@@ -1,7 +1,9 @@
 """Every way to cheat that was thought of, and what is said to it."""
 
+import dataclasses
 import hashlib
 import json
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -93,12 +95,35 @@ def test_an_edited_trial_with_its_digest_made_anew_contradicts_itself(root, cont
 def test_an_invented_trial_in_itself_consistent_is_caught_by_running_it_again(root, content):
     write(root, content)
     entry = parse(json.dumps(content))
-    near = validation.near_n_star(entry.run())
     rows = {trial_of(row, entry.cell()).key(): row for row in entry.trials}
-    assert {t.n_samples for t in near if len(t.lengths) == 3} == {15, 20}
+    chosen = validation.spot_checks(entry.run(), 6, random.Random(1))
+    assert [(len(t.lengths), bool(t.tested)) for t in chosen] == [
+        (3, False), (3, True), (1, False), (3, False), (3, True), (1, False),
+    ]  # fmt: skip
+    assert {t.n_samples for t in chosen if len(t.lengths) == 3 and not t.tested} <= {15, 20}
     # The made-up runs fail at 15 samples of all lengths: an LSTM does not, or not in these steps.
-    found = [validation.run_again(t, rows[t.key()]) for t in near if t.seed == 1][:4]
+    found = [validation.run_again(t, rows[t.key()]) for t in chosen]
     assert any(problem and "when run again, the entry says" in problem for problem in found)
+
+
+def test_a_made_up_test_is_caught_by_running_it_again(monkeypatch, entry):
+    row = next(row for row in entry.trials if row.tested)
+    trial = trial_of(row, entry.cell())
+
+    def again(**changes):
+        result = row.result({})
+        found = dataclasses.replace(result, **changes)
+        monkeypatch.setattr("kbench.training.train", lambda cohort: [found])
+        return validation.run_again(trial, row)
+
+    ((n, stated),) = row.accuracy.items()
+    assert again() is None
+    near = {n: {"accuracy": stated.accuracy - 0.05, "chance": 0.5}}
+    assert again(accuracy=near) is None
+    far = {n: {"accuracy": stated.accuracy - 0.2, "chance": 0.5}}
+    assert f"at length {n} when run again" in again(accuracy=far)
+    assert "other data" in again(data_sha256={"train": "0" * 64, "validation": "0" * 64})
+    assert "when run again" in again(outcome="failed")
 
 
 def test_a_dropped_failing_trial(root, content):
@@ -144,7 +169,10 @@ def test_trials_of_another_protocol(root, content):
     write(root, content, "cpu-2/modadd.m-2.3-5/aligned/lstm.json")
     (found,) = problems(root).values()
     assert "seeds are [1, 2, 3], cpu-2 has [1, 2, 3, 4, 5]" in found
-    assert any("ran under quick-1, not cpu-2" in problem for problem in found)
+    content["settings"]["seeds"] = [1, 2, 3, 4, 5]
+    write(root, content, "cpu-2/modadd.m-2.3-5/aligned/lstm.json")
+    (found,) = problems(root).values()
+    assert all("ran under quick-1, not cpu-2" in problem for problem in found[:3])
 
 
 def test_a_protocol_that_nobody_knows(root, content):
@@ -175,7 +203,7 @@ def test_a_size_that_is_not_the_preset(root, content):
 
 def test_too_few_seeds_and_a_seed_chosen_for_its_luck(root):
     write(root, text_of(invented(board_cell())))
-    for seeds in ([1, 2], [1, 2, 7]):
+    for seeds in ([1, 2], [1, 2, 7], [1, 1, 2, 3], [1, 2, 3, 77]):
         content = json.loads(text_of(invented(board_cell())))
         content["settings"]["seeds"] = seeds
         write(root, content)
@@ -192,13 +220,92 @@ def test_a_changed_working_tree(root, content):
     content["environments"][0]["dirty"] = True
     write(root, content)
     assert only_problem(root) == "ran from a working tree with uncommitted changes"
+    content["environments"][0] |= {"dirty": None, "revision": None}
+    write(root, content)
+    assert "its commit is unknown" in only_problem(root)
 
 
 def test_more_steps_than_the_protocol_allows(root, content):
     content["trials"][0]["steps"] = 10**6
     redo_digests(content)
     write(root, content)
-    assert "took 1000000 steps, the best at 250; quick-1 allows 1500" in only_problem(root)
+    assert "cannot have ended by budget after 1000000 steps" in only_problem(root)
+
+
+@pytest.mark.parametrize("changes", [
+    {"steps": 1, "best_step": 1}, {"steps": 0, "best_step": 0}, {"best_loss": -7.0},
+    {"reason": "futility", "steps": 100, "best_step": 50}, {"reason": "diverged", "steps": 2**60},
+])  # fmt: skip
+def test_a_failure_that_cannot_be(root, content, changes):
+    next(t for t in content["trials"] if t["outcome"] == "failed").update(changes)
+    redo_digests(content)
+    write(root, content)
+    first, *_ = problems(root)["lstm.json"]
+    assert "cannot have ended by" in first or "passed" in first or "failed by" in first
+
+
+def test_a_success_is_at_its_last_step(root, content):
+    next(t for t in content["trials"] if t["outcome"] == "passed")["best_step"] = 3
+    redo_digests(content)
+    write(root, content)
+    assert "cannot have ended by success" in only_problem(root)
+
+
+@pytest.mark.parametrize(("accuracy", "reason"), [
+    ({"10": {"accuracy": 0.9, "chance": 0.0}}, "has a wrong level of chance at length 10"),
+    ({}, "has accuracies at []"),
+    ({"10 ": {"accuracy": 0.9, "chance": 0.5}}, "has accuracies at ['10 ']"),
+])  # fmt: skip
+def test_a_test_that_cannot_be(root, content, accuracy, reason):
+    next(t for t in content["trials"] if t["tested"])["accuracy"] = accuracy
+    redo_digests(content)
+    write(root, content)
+    assert any(reason in problem for problem in problems(root)["lstm.json"])
+
+
+def test_a_backend_that_the_model_has_not(root, content):
+    content["settings"]["backend"] = "turbo"
+    redo_digests(content)
+    write(root, content, "quick-1/modadd.m-2.3-5/aligned/lstm.turbo.json")
+    assert only_problem(root) == "backend 'turbo' is none of the model's (torch)"
+
+
+def test_a_size_in_other_kinds_of_number(root, content):
+    content["settings"]["size"] = {"width": 64.0, "layers": True}
+    redo_digests(content)
+    write(root, content)
+    assert "its size is" in only_problem(root)
+
+
+def test_data_of_a_trial_that_nobody_asked_for_is_not_made(root, content):
+    content["trials"].append(dict(content["trials"][0], n_samples=10**15, learning_rate=0.5))
+    redo_digests(content)
+    write(root, content)
+    assert only_problem(root).startswith("no search asks for the trial")
+
+
+def test_one_file_that_cannot_be_looked_at_does_not_end_the_others_check(
+    root, content, monkeypatch
+):
+    write(root, content)
+    write(root, content, "quick-1/modadd/aligned/a.json")
+
+    def broken(entry):
+        raise MemoryError
+
+    monkeypatch.setattr(validation, "_problems", broken)
+    assert len(problems(root)) == 2
+    assert any("cannot be looked at: MemoryError" in p for p in problems(root)["lstm.json"])
+
+
+def test_lengths_with_a_gap(root):
+    write(root, text_of(invented(board_cell(lengths=(3, 5)))))
+    assert only_problem(root) == "lengths are [3, 5], expected all from the first to the last"
+
+
+def test_a_source_beside_a_registered_model(root, content):
+    write(root, content | {"source": "import this"})
+    assert only_problem(root) == "has a source, though lstm is not a file of one's own"
 
 
 def test_a_duplicate(root, entry):
@@ -217,6 +324,7 @@ def test_the_trials_of_another_entry_under_another_name(root, content):
     content["environments"][0]["model_source"] = validation.source_sha256(
         validation.models, "gru", 1
     )
+    content["trials"].reverse()
     redo_digests(content)
     write(root, content, "quick-1/modadd.m-2.3-5/aligned/gru.json")
     found = problems(root)
@@ -253,7 +361,7 @@ def own(tmp_path, monkeypatch):
 
 
 def test_a_model_of_ones_own_is_held_to_its_source_and_never_executed(root, own):
-    place = "quick-1/modadd.m-2.3-5/aligned/mine.json"
+    place = "quick-1/modadd.m-2.3-5/aligned/own.mine.Mine.json"
     write(root, own, place)
     kbench = [sys.executable, "-c", "from kbench.cli import main; main()"]
     done = subprocess.run(
@@ -271,7 +379,7 @@ def test_a_model_of_ones_own_is_held_to_its_source_and_never_executed(root, own)
     # A version that only packaged models have must not lead the reader to the file either.
     own |= {"source": OWN, "settings": own["settings"] | {"model_version": 1}}
     write(root, own, place)
-    assert "the digest of its source" in problems(root)["mine.json"][0]
+    assert "the digest of its source" in problems(root)["own.mine.Mine.json"][0]
     assert not Path("executed").exists()
 
 

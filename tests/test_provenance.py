@@ -31,6 +31,8 @@ def test_comments_docstrings_and_blank_lines_do_not_count():
         without_comments(SOURCE)
     )
     assert without_comments(SOURCE.replace("no comment", "other")) != without_comments(SOURCE)
+    assert "return x * 999" in without_comments('def f(x):\n    """doc"""; return x * 999')
+    assert without_comments("x = 1\x0c\n'doc'\ny = 2\n").splitlines()[-1] == "y = 2"
 
 
 def test_every_packaged_model_and_task_has_a_digest_of_its_own():

@@ -192,7 +192,8 @@ def _root(path: Path) -> Path:
 
 def _conformity(verdict: "Verdict", known: dict[str, str | None]) -> list[str]:
     """What `kbench check` has against the model; asked once for all entries of a model."""
-    from kbench.leaderboard.validation import is_own, nonconformity
+    from kbench.leaderboard.entry import is_own
+    from kbench.leaderboard.validation import nonconformity
 
     assert verdict.entry
     cell = verdict.entry.cell()
@@ -206,8 +207,8 @@ def _conformity(verdict: "Verdict", known: dict[str, str | None]) -> list[str]:
 
 def _run_again(verdict: "Verdict", count: int, rng: random.Random) -> tuple[int, list[str]]:
     """Run that many of an entry's trials again; how many were, and what came out otherwise."""
-    from kbench.leaderboard.entry import Trials
-    from kbench.leaderboard.validation import is_own, run_again, spot_checks
+    from kbench.leaderboard.entry import Trials, is_own
+    from kbench.leaderboard.validation import run_again, spot_checks
 
     assert verdict.entry
     run = verdict.entry.run()

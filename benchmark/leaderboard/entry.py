@@ -327,6 +327,12 @@ def model_label(cell: Cell) -> str:
     return _file_name(stem, *backend, *distribution)
 
 
+def is_own(cell: Cell) -> bool:
+    """Is the model in a file of somebody's own? Such a name must never reach the registry, which
+    would load the file."""
+    return ".py" in cell.model
+
+
 def command(cell: Cell) -> str:
     """What measures the cell: written from its settings, never taken from an entry."""
     words = ["kbench", "run", "--model", cell.model, "--task", cell.task]
@@ -386,7 +392,7 @@ def parse(text: str) -> Entry:
         return Entry.model_validate(content)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the entry"
+        where = " ".join(".".join(map(str, first["loc"])).split()) or "the entry"
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise KbenchError(f"{where[:200]}: {first['msg']}{more}") from None
     except ValueError as error:  # also what json itself raises, and numbers of too many digits

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kbench.search import Bracket
+from kbench.sharing import blur
 
 RESAMPLES = 2000
 
@@ -23,6 +24,8 @@ class Shared:
 
     low: float
     high: float
+    blur: float = 0.0
+    """Standard deviation that brackets leave to either end."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,10 +48,18 @@ def shared(lengths: Sequence[Bracket], joint: Bracket, universes: Sequence[int])
     """log κ of one seed from its brackets; a missing end is that of the universe."""
     alone = [_ends(b, size) for b, size in zip(lengths, universes, strict=True)]
     together = _ends(joint, sum(universes))
+    total = sum(high for _, high in alone)
+    parts = [high / total * _blur(b) for b, (_, high) in zip(lengths, alone, strict=True)]
     return Shared(
         low=math.log(sum(low for low, _ in alone) / together[1]),
-        high=math.log(sum(high for _, high in alone) / together[0]),
+        high=math.log(total / together[0]),
+        blur=math.hypot(_blur(joint), *parts),
     )
+
+
+def _blur(bracket: Bracket) -> float:
+    """None of what is unbounded, which is carried along as a range."""
+    return 0.0 if bracket.high is None else blur(bracket)
 
 
 def _ends(bracket: Bracket, universe: int) -> tuple[float, float]:
@@ -68,7 +79,7 @@ def rank(
     The interval is a bootstrap: seeds are drawn with replacement within each cell, the same ones
     for a model and its reference, whose data they share; cells are not drawn, the board is about
     these. Few seeds lie closer to their own mean than seeds do to the truth, by √((n − 1)/n); what
-    is drawn is spread by as much.
+    is drawn is spread by as much. It is never narrower than what the brackets leave open.
     """
     cells = sorted(kappas[reference])
     rng = random.Random(0)
@@ -120,7 +131,11 @@ def _score(
         cell: [
             Shared(low=0.0, high=0.0)
             if is_reference
-            else Shared(low=mine.low - theirs.high, high=mine.high - theirs.low)
+            else Shared(
+                low=mine.low - theirs.high,
+                high=mine.high - theirs.low,
+                blur=math.hypot(mine.blur, theirs.blur),
+            )
             for mine, theirs, _ in zip(own[cell], reference[cell], drawn_seeds[0], strict=False)
         ]
         for cell, drawn_seeds in draws.items()
@@ -139,12 +154,19 @@ def _score(
     lows.sort()
     highs.sort()
     cut = int(0.025 * len(lows))
+    # Seeds that fall into the same brackets agree, and leave κ open all the same; cells do not
+    # share their brackets.
+    blurs = [_mean([d.blur for d in of]) for of in differences.values()]
+    reach = 1.96 * math.hypot(*blurs) / len(blurs)
     return Score(
         model=model,
         rank=None,
         low=math.exp(low),
         high=math.exp(high),
-        interval=(math.exp(lows[cut]), math.exp(highs[-1 - cut])),
+        interval=(
+            math.exp(min(lows[cut], low - reach)),
+            math.exp(max(highs[-1 - cut], high + reach)),
+        ),
         cells=len(draws),
     )
 
