@@ -27,6 +27,7 @@ def fill_store(folder, cell, factor=1.0, steps=200, data="a"):
                     reason="success" if passed else "budget",
                     steps=steps,
                     data_sha256={"train": data * 64, "validation": data * 64},
+                    environment={"revision": "0" * 40, "dirty": False},
                 )
                 store.put(trial, result)
                 run.tell(trial, result)

@@ -230,7 +230,7 @@ def test_ties_are_shown_as_ties(rows):
              and row.task == "modadd.m-2.3-5"]  # fmt: skip
     text = pages(equal)[PurePosixPath("quick-1/index.html")]
     ranks = re.findall(r'<td class="number">([^<]*)</td><th scope="row">([^<]*)</th>', text)
-    assert ranks == [("1=", "gru"), ("1=", "lstm"), ("1=", "own"), ("4", "transformer")]
+    assert ranks == [("1=", "gru"), ("1=", "lstm"), ("1=", "own.own.Own"), ("4", "transformer")]
 
 
 def test_a_model_that_lacks_a_cell_is_not_ranked(parsed):
@@ -241,7 +241,7 @@ def test_nothing_from_an_entry_becomes_markup(found, parsed):
     for path, text in found.items():
         assert "<script>alert" not in text, path
         assert "<img" not in text, path
-    (own,) = [path for path in parsed if path.endswith("/own.html")]
+    (own,) = [path for path in parsed if path.endswith("/own.own.Own.html")]
     seen = parsed[own]
     # In the source, the model's version, its size, who handed it in, and an environment.
     assert seen.text.count(HOSTILE) == 7

@@ -206,7 +206,7 @@ EVERY_KIND = [
     BOARD,
     "claims.html",
     "quick-1/modadd.m-2.3-5/aligned/transformer.html",
-    "quick-1/modadd.m-2.3-5/aligned/own.html",
+    "quick-1/modadd.m-2.3-5/aligned/own.own.Own.html",
     "quick-1/modadd.m-2.3-5/aligned/lstm.short-to-long.html",
 ]
 
@@ -272,7 +272,7 @@ def test_without_script_everything_can_be_read_and_nothing_is_dead(visit):
 
 
 def test_an_entry_cannot_run_or_load_anything(visit):
-    page = visit("quick-1/modadd.m-2.3-5/aligned/own.html")
+    page = visit("quick-1/modadd.m-2.3-5/aligned/own.own.Own.html")
     assert page.locator("img, iframe, object").count() == 0
     assert page.locator("script").count() == 1
     page.get_by_text("Source of the model").click()
