@@ -7,6 +7,7 @@ import sys
 import pytest
 from conftest import board_cell, invented, measured
 
+from kbench.cli import main
 from kbench.leaderboard.entry import location, text_of
 from kbench.store import Store
 
@@ -46,11 +47,14 @@ BAD = {
 
 
 @pytest.mark.parametrize("arguments", BAD)
-def test_bad_input_is_one_line_and_exit_code_2(folder, arguments):
-    done = kbench(*arguments.split(), cwd=folder)
-    assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 1
-    assert BAD[arguments] in done.stderr
+def test_bad_input_is_one_line_and_exit_code_2(folder, arguments, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["kbench", *arguments.split()])
+    with pytest.raises(SystemExit) as end:
+        main()  # in this process, which has torch loaded
+    said = capsys.readouterr().err
+    assert (end.value.code, len(said.splitlines())) == (2, 1)
+    assert BAD[arguments] in said
 
 
 def test_validate_says_what_is_refused_and_why(folder, tmp_path):
@@ -109,7 +113,7 @@ def test_an_entry_is_replaced_only_when_asked(tmp_path):
 
 
 def test_made_up_entries_do_not_survive_a_spot_check(folder):
-    done = kbench("validate", "leaderboards", "--spot-check", "6", "--seed", "1", cwd=folder)
+    done = kbench("validate", "leaderboards", "--spot-check", "3", "--seed", "1", cwd=folder)
     assert done.returncode == 1
     assert "when run again, the entry says" in done.stdout
 
