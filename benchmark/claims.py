@@ -15,6 +15,7 @@ import yaml
 
 from kbench.leaderboard.board import Row
 from kbench.leaderboard.entry import is_own
+from kbench.report import rounded
 from kbench.scaling import slope_bounds, slope_per_seed
 from kbench.search import Bracket
 from kbench.sharing import ISOLATED, best_of_grid, blur, mean_interval
@@ -179,7 +180,7 @@ def fewer(a: Sequence[Bracket], b: Sequence[Bracket]) -> tuple[bool | None, dict
         blurs = [math.hypot(blur(x), blur(y)) for x, y in zip(a, b, strict=True)]
         mean, reach = mean_interval([math.log(x / y) for x, y in pairs], blurs)
         assert reach is not None
-        interval = [_figures(math.exp(mean - reach)), _figures(math.exp(mean + reach))]
+        interval = [rounded(math.exp(mean - reach)), rounded(math.exp(mean + reach))]
         decided = True if mean + reach < 0 else False if mean - reach > 0 else None
         return decided, {**ends, "ratio a/b, 95 %": interval}
     best_a, best_b = best_of_grid(a), best_of_grid(b)
@@ -200,10 +201,6 @@ def _named(figures: Mapping[str, Any], a: str, b: str) -> dict[str, Any]:
 
 def _ends(bracket: Bracket) -> list[int | None]:
     return [bracket.low, bracket.high]
-
-
-def _figures(x: float | None) -> float | None:
-    return None if x is None else float(f"{x:.4g}")
 
 
 def _longest_alone(board: Board, model: str) -> Part:
@@ -235,8 +232,8 @@ def _prefers_aligned(board: Board, model: str) -> Part:
     stays = None if beyond is None else beyond < 0.5
     holds = False if False in (prefers, stays) else None if None in (prefers, stays) else True
     shown = _named(figures, "aligned", "cot") | {
-        "accuracy at 2L, cot": _figures(beyond),
-        "accuracy at 2L, aligned": _figures(aligned.beyond),
+        "accuracy at 2L, cot": rounded(beyond),
+        "accuracy at 2L, aligned": rounded(aligned.beyond),
     }
     return Part(holds=holds, figures=shown, rows=(cot, aligned))
 
@@ -326,7 +323,7 @@ def _kappa(board: Board, model: str, supervision: str, holds: Callable[..., bool
     low, high = row.kappa.low or 0.0, math.inf if row.kappa.high is None else row.kappa.high
     return Part(
         holds=holds(low, high),
-        figures={"κ": [_figures(row.kappa.low), _figures(row.kappa.high)]},
+        figures={"κ": [rounded(row.kappa.low), rounded(row.kappa.high)]},
         rows=(row,),
     )
 
@@ -388,14 +385,14 @@ def _falls_with_length(board: Board, model: str = "dense-ssm") -> Part:
     rows = tuple(by_length[n] for n in sizes)
     common = min(len(row.run.cell.seeds) for row in rows)
     brackets = [_n_star(row)[:common] for row in rows]
-    best, per_seed = slope_bounds(sizes, [best_of_grid(b) for b in brackets]), None
-    low, high = best.low, best.high
-    if (per_seed := slope_per_seed(sizes, brackets)).low is not None:
-        low, high = per_seed.low, per_seed.high
+    bounds = slope_bounds(sizes, [best_of_grid(b) for b in brackets])
+    per_seed = slope_per_seed(sizes, brackets)
+    slope = bounds if per_seed.low is None else per_seed
+    low, high = slope.low, slope.high
     holds = True if high is not None and high < 0 else None
     holds = False if low is not None and low > 0 else holds
     shown = {f"N* up to {n}": _ends(best_of_grid(b)) for n, b in zip(sizes, brackets, strict=True)}
-    return Part(holds=holds, figures={**shown, "slope": [_figures(low), _figures(high)]}, rows=rows)
+    return Part(holds=holds, figures={**shown, "slope": [rounded(low), rounded(high)]}, rows=rows)
 
 
 def _longer_is_cheaper(board: Board) -> Part:
@@ -412,7 +409,7 @@ def _extrapolation(board: Board) -> Part:
     if not sharing or not others:
         return MISSING
     figures: dict[str, Any] = {
-        name: {f"{r.model} {r.supervision}": _figures(r.beyond) for r in rows}
+        name: {f"{r.model} {r.supervision}": rounded(r.beyond) for r in rows}
         for name, rows in (("κ above 1", sharing), ("κ at or below 1.25", others))
     }
     holds = None
@@ -422,7 +419,7 @@ def _extrapolation(board: Board) -> Part:
         p = float(mannwhitneyu(
             [r.beyond for r in sharing], [r.beyond for r in others], alternative="greater"
         ).pvalue)  # fmt: skip
-        figures["p"] = _figures(p)
+        figures["p"] = rounded(p)
         holds = True if p < 0.05 else False if p > 0.95 else None
     return Part(holds=holds, figures=figures, rows=(*sharing, *others))
 

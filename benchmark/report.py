@@ -91,7 +91,7 @@ def with_trials(progress: Progress, store: Results) -> dict[str, Any]:
 def _kappa(run: CellRun) -> dict[str, Any]:
     best, per_seed = sharing(run)
     return {
-        "best_of_grid": {"low": _round(best.low), "high": _round(best.high)},
+        "best_of_grid": {"low": rounded(best.low), "high": rounded(best.high)},
         "per_seed": _per_seed(per_seed),
         "verdict": verdict(best, per_seed),
     }
@@ -99,9 +99,9 @@ def _kappa(run: CellRun) -> dict[str, Any]:
 
 def _per_seed(per_seed: PerSeed) -> dict[str, Any]:
     return {
-        "estimate": _round(per_seed.estimate),
-        "low": _round(per_seed.low),
-        "high": _round(per_seed.high),
+        "estimate": rounded(per_seed.estimate),
+        "low": rounded(per_seed.low),
+        "high": rounded(per_seed.high),
         "seeds": per_seed.seeds,
     }
 
@@ -118,9 +118,9 @@ def extrapolation(run: CellRun) -> list[dict[str, Any]]:
             "reproduced": _is_reproduced(run, trial, result),
             "accuracy": {
                 n: {
-                    "accuracy": _round(found["accuracy"]),
-                    "chance": _round(found["chance"]),
-                    "normalised": _round(normalised(found["accuracy"], found["chance"])),
+                    "accuracy": rounded(found["accuracy"]),
+                    "chance": rounded(found["chance"]),
+                    "normalised": rounded(normalised(found["accuracy"], found["chance"])),
                 }
                 for n, found in result.accuracy.items()
             },
@@ -200,7 +200,8 @@ def _environment(environments: Iterable[str]) -> dict[str, Any]:
     return {n: v.copy().pop() if len(v) == 1 else sorted(v, key=str) for n, v in values.items()}
 
 
-def _round(x: float | None) -> float | None:
+def rounded(x: float | None) -> float | None:
+    """To four figures, as every document has it."""
     return None if x is None else float(f"{x:.4g}")
 
 
@@ -247,7 +248,7 @@ def scaling_document(rows: Sequence[Scaling], progress: Sequence[Progress]) -> d
                 "sizes": list(row.sizes),
                 "complete": row.complete,
                 "slope": {
-                    "best_of_grid": {"low": _round(best.low), "high": _round(best.high)},
+                    "best_of_grid": {"low": rounded(best.low), "high": rounded(best.high)},
                     "per_seed": _per_seed(per_seed),
                 },
                 "cells": [result(p) for p in progress if p.run in row.runs],
