@@ -12,7 +12,7 @@ ORDER = [
     "protocol", "trial",
     "loss", "models", "modules", "stack", "conformance", "extrapolation", "cohort", "training",
     "search", "sharing", "scaling", "executors", "store", "study", "driver", "plan", "report",
-    "tables", "leaderboard", "claims", "regression", "view", "plot", "cli",
+    "tables", "leaderboard", "claims", "regression", "timing", "view", "plot", "cli",
 ]  # fmt: skip
 SOURCES = [p for folder in ("benchmark", "models", "tasks") for p in (ROOT / folder).rglob("*.py")]
 PURE = {"search": {"math", "collections", "dataclasses", "functools", "types", "typing"},

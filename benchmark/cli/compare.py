@@ -18,12 +18,10 @@ from kbench.regression import (
     CellComparison,
     Comparison,
     Measured,
-    Timing,
-    compare_speed,
     read,
-    read_timing,
 )
 from kbench.regression import compare as compare_cells
+from kbench.timing import Timing, compare_speed, read_timing
 
 
 def compare(
