@@ -3,7 +3,7 @@
 import ast
 import functools
 import hashlib
-import inspect
+import importlib
 import io
 import re
 import subprocess
@@ -16,17 +16,34 @@ from kbench.registry import Registry
 
 
 def source_sha256(registry: Registry, name: str, version: int | str) -> str:
-    """Digest of what a model or task does: of its file, without comments and docstrings.
+    """Digest of what a model or task does, without comments and docstrings.
 
-    The version of a class of your own is the digest of its source as it stands.
+    It covers its file and those of the models or tasks that it builds on. The version of a class
+    of your own is the digest of its source as it stands.
     """
-    return version if isinstance(version, str) else _packaged(registry[name].cls)
+    return version if isinstance(version, str) else _packaged(registry[name].cls.__module__)
 
 
 @functools.cache
-def _packaged(cls: type) -> str:
-    code = without_comments(Path(inspect.getfile(cls)).read_text("utf-8"))
-    return f"sha256:{hashlib.sha256(code.encode()).hexdigest()}"
+def _packaged(module: str) -> str:
+    sources: dict[str, str] = {}
+    to_read = [module]
+    while to_read:
+        module = to_read.pop(0)
+        if module in sources:
+            continue
+        path = importlib.import_module(module).__file__
+        assert path is not None  # these are modules, not namespaces
+        sources[module] = without_comments(Path(path).read_text("utf-8"))
+        to_read += built_on(sources[module])
+    return f"sha256:{hashlib.sha256(chr(10).join(sources.values()).encode()).hexdigest()}"
+
+
+def built_on(source: str) -> list[str]:
+    """Modules of other packaged models and tasks from which Python source imports."""
+    imports = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)]
+    modules = [node.module for node in imports if node.module]
+    return [module for module in modules if re.match(r"kbench\.(models|tasks)\.", module)]
 
 
 def without_comments(source: str) -> str:

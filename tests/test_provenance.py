@@ -1,11 +1,13 @@
 """The commit, and the digests of sources."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import kbench
+from kbench import provenance
 from kbench.provenance import revision, source_sha256, without_comments
 from kbench.registry import models, tasks
 
@@ -42,6 +44,38 @@ def test_every_packaged_model_and_task_has_a_digest_of_its_own():
              for name in registry.names()}  # fmt: skip
     assert len(found) == len(files)  # two names may share a file
     assert source_sha256(models, "path.py:Own", "sha256:ab") == "sha256:ab"
+
+
+@pytest.mark.parametrize(
+    ("registry", "names", "builds_on"),
+    [
+        (models, ["transformer-rope", "transformer-alibi", "looped-transformer"], "transformer_nope"),
+        (models, ["mamba-neg"], "mamba"),
+        (models, ["deltaproduct"], "deltanet"),
+        (tasks, ["cycle"], "permutation"),
+        (tasks, ["parity"], "modadd"),
+    ],
+)
+def test_a_digest_covers_the_file_of_the_model_or_task_that_is_varied(
+    registry, names, builds_on, monkeypatch
+):
+    def digests():
+        provenance._packaged.cache_clear()
+        return {name: source_sha256(registry, name, 1) for name in registry.names()}
+
+    before = digests()
+    edited = sys.modules[f"kbench.{registry.kind}s.{builds_on}"].__file__
+    read_text = Path.read_text
+    monkeypatch.setattr(
+        Path, "read_text",
+        lambda path, *a: read_text(path, *a) + ("\nx = 1\n" if str(path) == edited else ""),
+    )  # fmt: skip
+    after = digests()
+    monkeypatch.undo()
+    provenance._packaged.cache_clear()
+    changed = {name for name in before if before[name] != after[name]}
+    itself = {name for name in changed if registry[name].cls.__module__.endswith("." + builds_on)}
+    assert itself and changed - itself == set(names)
 
 
 @pytest.fixture
