@@ -49,7 +49,11 @@ def test_every_packaged_model_and_task_has_a_digest_of_its_own():
 @pytest.mark.parametrize(
     ("registry", "names", "builds_on"),
     [
-        (models, ["transformer-rope", "transformer-alibi", "looped-transformer"], "transformer_nope"),
+        (
+            models,
+            ["transformer-rope", "transformer-alibi", "looped-transformer"],
+            "transformer_nope",
+        ),
         (models, ["mamba-neg"], "mamba"),
         (models, ["deltaproduct"], "deltanet"),
         (tasks, ["cycle"], "permutation"),
