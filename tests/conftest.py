@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import os
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from hypothesis import settings
 
 from kbench import protocol as protocols
+from kbench.cli import main
 from kbench.study import Cell
 from kbench.trial import TrialResult
 
@@ -38,6 +40,24 @@ training:
   futility: {patience: 40, slack: 2.0}
 search: {strategy: bracket, resolution: 2.0, n_max: 64}
 """
+
+
+@pytest.fixture
+def kbench_here(monkeypatch, capsys):
+    """The command line in this process, where what it imports is loaded: a process takes seconds.
+
+    Not with --json, which takes the file descriptor of stdout for itself.
+    """
+
+    def run(*args, cwd) -> subprocess.CompletedProcess:
+        monkeypatch.chdir(cwd)
+        monkeypatch.setattr(sys, "argv", ["kbench", *map(str, args)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(args, end.value.code or 0, said.out, said.err)
+
+    return run
 
 
 @pytest.fixture(scope="session")

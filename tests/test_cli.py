@@ -82,8 +82,8 @@ BAD = {
 
 
 @pytest.mark.parametrize("options", BAD)
-def test_bad_input_is_one_clear_line_and_exit_code_2(options, tmp_path):
-    done = kbench("run", *options.split(), cwd=tmp_path)
+def test_bad_input_is_one_clear_line_and_exit_code_2(options, tmp_path, kbench_here):
+    done = kbench_here("run", *options.split(), cwd=tmp_path)
     assert done.returncode == 2
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1
@@ -129,8 +129,8 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(options, tmp_path):
         (["show", "--plot", "a"], "a plot is a file .svg or .png"),
     ],
 )
-def test_other_commands_answer_bad_input_alike(args, said, tmp_path):
-    done = kbench(*args, cwd=tmp_path)
+def test_other_commands_answer_bad_input_alike(args, said, tmp_path, kbench_here):
+    done = kbench_here(*args, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.splitlines()) == 1
     assert said in done.stderr

@@ -19,10 +19,10 @@ from test_own import TEMPLATE
         (["--output", "none/a.json"], "--output none/a.json: no such folder"),
     ],
 )
-def test_bad_input_is_one_clear_line_and_exit_code_2(tmp_path, arguments, said):
+def test_bad_input_is_one_clear_line_and_exit_code_2(tmp_path, arguments, said, kbench_here):
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "file").touch()
-    done = kbench("canary", *arguments, cwd=tmp_path)
+    done = kbench_here("canary", *arguments, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.splitlines()) == 1
     assert said in done.stderr

@@ -1,4 +1,4 @@
-"""`kbench compare` as a user meets it: every kind of source, exit codes, bad input."""
+"""`kbench compare` by exit code and output: every kind of source, bad input."""
 
 import json
 import shutil
@@ -14,8 +14,9 @@ from kbench.store import Store
 from kbench.study import CellRun
 
 
-def fill_store(folder, cell, factor=1.0, steps=200, data="a"):
+def fill_store(folder, cell, factor=1.0, steps=200, data="a", seeds=(1, 2, 3)):
     """A store of made-up trials: each length needs 12 samples, all together 30, times a factor."""
+    cell = changed(cell, seeds=seeds)
     with Store(folder) as store:
         store.add_cell(cell.spec())
         run = CellRun(cell)
@@ -42,69 +43,66 @@ def small(wide):
 @pytest.fixture
 def stores(tmp_path, small):
     fill_store(tmp_path / "base", small)
-    fill_store(tmp_path / "alike", small)
-    fill_store(tmp_path / "steps", small, steps=210)
     fill_store(tmp_path / "worse", small, factor=5)
-    fill_store(tmp_path / "better", small, factor=0.1)
-    fill_store(tmp_path / "data", small, data="b")
-    fill_store(tmp_path / "seeds", changed(small, seeds=(7, 8)))
     return tmp_path
 
 
 @pytest.mark.parametrize(
     ("head", "code", "said"),
     [
-        ("alike", 0, "bit for bit the same"),
-        ("steps", 0, "behaviour changed"),
-        ("worse", 1, "worse"),
-        ("better", 1, "better"),
-        ("data", 1, "data changed"),
-        ("seeds", 4, "no seed in common"),
+        ({}, 0, "bit for bit the same"),
+        ({"steps": 210}, 0, "behaviour changed"),
+        ({"factor": 5}, 1, "worse"),
+        ({"factor": 0.1}, 1, "better"),
+        ({"data": "b"}, 1, "data changed"),
+        ({"seeds": (7, 8)}, 4, "no seed in common"),
     ],
 )
-def test_stores_and_exit_codes(stores, head, code, said):
-    done = kbench("compare", "base", head, cwd=stores)
+def test_stores_and_exit_codes(tmp_path, small, head, code, said, kbench_here):
+    fill_store(tmp_path / "base", small)
+    fill_store(tmp_path / "head", small, **head)
+    done = kbench_here("compare", "base", "head", cwd=tmp_path)
     assert done.returncode == code, done.stdout + done.stderr
     assert said in done.stdout
     words = {0: "same", 1: "regression", 4: "broken"}
     assert done.stdout.splitlines()[-1] == words[code]
-    as_json = kbench("compare", "base", head, "--json", cwd=stores)
+    as_json = kbench("compare", "base", "head", "--json", cwd=tmp_path)
     document = json.loads(as_json.stdout)
     assert (as_json.returncode, document["exit_code"]) == (code, code)
     assert document["verdict"] == words[code]
 
 
-def test_inconclusive_is_3_and_names_the_command(stores, small):
+def test_inconclusive_is_3_and_names_the_command(stores, small, kbench_here):
     fill_store(stores / "between", small, factor=1.5)
-    done = kbench("compare", "base", "between", cwd=stores)
+    done = kbench_here("compare", "base", "between", cwd=stores)
     assert done.returncode == 3, done.stdout
     assert done.stdout.splitlines()[-1] == (
         "more seeds, for both sides: kbench run --model lstm --task modadd --supervision aligned "
         "--protocol quick --lengths 4-5 --set m=3 --seeds 6"
     )
-    assert kbench("compare", "base", "between", "--tolerance", 9, cwd=stores).returncode == 0
+    assert kbench_here("compare", "base", "between", "--tolerance", 9, cwd=stores).returncode == 0
 
 
-def test_result_files_and_stores_mix(stores):
+def test_result_files_and_stores_mix(stores, kbench_here):
     for name in ("base", "worse"):
         done = kbench("show", "--store", name, "--json", cwd=stores)
         (stores / f"{name}.json").write_text(done.stdout)
-    assert kbench("compare", "base.json", "base.json", cwd=stores).returncode == 0
-    assert kbench("compare", "base", "base.json", cwd=stores).returncode == 0
+    assert kbench_here("compare", "base.json", "base.json", cwd=stores).returncode == 0
+    assert kbench_here("compare", "base", "base.json", cwd=stores).returncode == 0
     for base in ("base", "base.json"):
-        assert kbench("compare", base, "worse.json", cwd=stores).returncode == 1
+        assert kbench_here("compare", base, "worse.json", cwd=stores).returncode == 1
 
 
-def test_of_a_store_the_last_version_and_the_most_seeds_count(stores, small):
-    fill_store(stores / "base", changed(small, seeds=(1,)))
+def test_of_a_store_the_last_version_and_the_most_seeds_count(stores, small, kbench_here):
+    fill_store(stores / "base", small, seeds=(1,))
     done = kbench("compare", "base", "worse", "--json", cwd=stores)
     assert json.loads(done.stdout)["cells"][0]["rows"][0]["seeds"] == 3
 
 
-def test_an_unfinished_cell_is_broken(stores, small):
+def test_an_unfinished_cell_is_broken(stores, small, kbench_here):
     with Store(stores / "empty") as store:
         store.add_cell(small.spec())
-    done = kbench("compare", "base", "empty", cwd=stores)
+    done = kbench_here("compare", "base", "empty", cwd=stores)
     assert done.returncode == 4
     assert "HEAD: not complete" in done.stdout
 
@@ -114,7 +112,7 @@ def git(folder, *arguments):
     subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True)
 
 
-def test_entries_of_two_revisions(stores, small):
+def test_entries_of_two_revisions(stores, small, kbench_here):
     entries = {}
     for name in ("base", "worse"):
         with Store(stores / name) as store:
@@ -130,12 +128,12 @@ def test_entries_of_two_revisions(stores, small):
     ledger.write_text("{}")  # which entries are verified is no entry
     git(stores, "add", "leaderboards")
     git(stores, "commit", "-m", "verified")
-    assert kbench("compare", "HEAD~1", "leaderboards", cwd=stores).returncode == 0
+    assert kbench_here("compare", "HEAD~1", "leaderboards", cwd=stores).returncode == 0
     path.write_text("{")  # what is not committed does not count
-    assert kbench("compare", "HEAD~2", "HEAD", cwd=stores).returncode == 1
-    assert kbench("compare", "main:leaderboards/quick-1", "HEAD", cwd=stores).returncode == 0
-    assert kbench("compare", "HEAD~2", "base", cwd=stores).returncode == 0
-    done = kbench("compare", "HEAD", "leaderboards", cwd=stores)
+    assert kbench_here("compare", "HEAD~2", "HEAD", cwd=stores).returncode == 1
+    assert kbench_here("compare", "main:leaderboards/quick-1", "HEAD", cwd=stores).returncode == 0
+    assert kbench_here("compare", "HEAD~2", "base", cwd=stores).returncode == 0
+    done = kbench_here("compare", "HEAD", "leaderboards", cwd=stores)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
 
 
@@ -157,7 +155,7 @@ def test_entries_of_two_revisions(stores, small):
         (["base"], "Missing argument"),
     ],
 )
-def test_bad_input_is_one_clear_line_and_exit_code_2(tmp_path, small, arguments, said):
+def test_bad_input_is_one_clear_line_and_exit_code_2(tmp_path, small, arguments, said, kbench_here):
     fill_store(tmp_path / "base", small)
     (tmp_path / "nothing").mkdir()
     files = {
@@ -171,7 +169,7 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(tmp_path, small, arguments,
     for name, text in files.items():
         (tmp_path / f"{name}.json").write_text(text)
     (tmp_path / "bytes.json").write_bytes(b"\xff\xfe\x00")
-    done = kbench("compare", *arguments, cwd=tmp_path)
+    done = kbench_here("compare", *arguments, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.splitlines()) == 1
     assert said in done.stderr
@@ -186,14 +184,14 @@ def times(when, seconds):
     }
 
 
-def test_times_of_pytest_benchmark(tmp_path):
+def test_times_of_pytest_benchmark(tmp_path, kbench_here):
     for k, (side, seconds) in enumerate((("base", 1.0), ("head", 1.5)) * 2):
         (tmp_path / side).mkdir(exist_ok=True)
         (tmp_path / side / f"{k}.json").write_text(json.dumps(times(f"2026-01-0{k + 1}", seconds)))
-    done = kbench("compare", "base", "head", cwd=tmp_path)
+    done = kbench_here("compare", "base", "head", cwd=tmp_path)
     assert (done.returncode, "slower" in done.stdout) == (1, True)
-    once = kbench("compare", "base/0.json", "head/1.json", cwd=tmp_path)
+    once = kbench_here("compare", "base/0.json", "head/1.json", cwd=tmp_path)
     assert (once.returncode, "not confirmed" in once.stdout) == (3, True)
     shutil.copy(tmp_path / "base" / "0.json", tmp_path / "head" / "1.json")
     shutil.copy(tmp_path / "base" / "2.json", tmp_path / "head" / "3.json")
-    assert kbench("compare", "base", "head", cwd=tmp_path).returncode == 0
+    assert kbench_here("compare", "base", "head", cwd=tmp_path).returncode == 0

@@ -1,23 +1,13 @@
 """The commands about leaderboards as a user meets them: as processes, by exit code and output."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 from conftest import board_cell, invented, measured
+from test_cli import kbench
 
-from kbench.cli import main
 from kbench.leaderboard.entry import location, text_of
 from kbench.store import Store
-
-KBENCH = [sys.executable, "-c", "from kbench.cli import main; main()"]
-
-
-def kbench(*args, cwd):
-    return subprocess.run(
-        [*KBENCH, *map(str, args)], cwd=cwd, capture_output=True, text=True, timeout=300
-    )
 
 
 @pytest.fixture(scope="module")
@@ -47,14 +37,10 @@ BAD = {
 
 
 @pytest.mark.parametrize("arguments", BAD)
-def test_bad_input_is_one_line_and_exit_code_2(folder, arguments, monkeypatch, capsys):
-    monkeypatch.chdir(folder)
-    monkeypatch.setattr(sys, "argv", ["kbench", *arguments.split()])
-    with pytest.raises(SystemExit) as end:
-        main()  # in this process, which has torch loaded
-    said = capsys.readouterr().err
-    assert (end.value.code, len(said.splitlines())) == (2, 1)
-    assert BAD[arguments] in said
+def test_bad_input_is_one_line_and_exit_code_2(folder, arguments, kbench_here):
+    done = kbench_here(*arguments.split(), cwd=folder)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert BAD[arguments] in done.stderr
 
 
 def test_validate_says_what_is_refused_and_why(folder, tmp_path):

@@ -186,11 +186,11 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_file_is_one_clear_line(name, tmp_path):
+def test_a_bad_file_is_one_clear_line(name, tmp_path, kbench_here):
     source, said = BAD[name]
     if source:
         (tmp_path / "mean.py").write_text(source)
-    done = kbench("run", "--model", name, *CELL, cwd=tmp_path)
+    done = kbench_here("run", "--model", name, *CELL, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.splitlines()) == 1
     assert re.search(said, done.stderr), done.stderr
