@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from kbench.leaderboard.board import Row
-from kbench.leaderboard.entry import is_own
+from kbench.leaderboard.place import is_own
 from kbench.report import rounded
 from kbench.scaling import slope_bounds, slope_per_seed
 from kbench.search import Bracket

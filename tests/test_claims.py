@@ -11,7 +11,7 @@ from conftest import board_cell, made_up
 
 from kbench.claims import JUDGES, boards, evaluate, fewer, rules
 from kbench.leaderboard.board import Row
-from kbench.leaderboard.entry import location
+from kbench.leaderboard.place import location
 from kbench.search import Bracket
 from kbench.study import CellRun
 

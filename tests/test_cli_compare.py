@@ -8,7 +8,8 @@ import pytest
 from conftest import changed, made_up
 from test_cli import kbench
 
-from kbench.leaderboard.entry import location, text_of
+from kbench.leaderboard.entry import text_of
+from kbench.leaderboard.place import location
 from kbench.leaderboard.submission import build
 from kbench.store import Store
 from kbench.study import CellRun

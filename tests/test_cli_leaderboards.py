@@ -6,7 +6,8 @@ import pytest
 from conftest import board_cell, invented, measured
 from test_cli import kbench
 
-from kbench.leaderboard.entry import location, text_of
+from kbench.leaderboard.entry import text_of
+from kbench.leaderboard.place import location
 from kbench.store import Store
 
 

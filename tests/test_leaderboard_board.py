@@ -9,7 +9,8 @@ from conftest import board_cell, invented
 from kbench.errors import KbenchError
 from kbench.leaderboard import trust
 from kbench.leaderboard.board import load, protocols, ranking
-from kbench.leaderboard.entry import location, text_of
+from kbench.leaderboard.entry import text_of
+from kbench.leaderboard.place import location
 from kbench.leaderboard.text import markdown
 
 COMMITTED = Path(__file__).parent.parent / "leaderboards"

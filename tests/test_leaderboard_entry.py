@@ -13,17 +13,8 @@ from hypothesis import strategies as st
 
 from kbench import protocol as protocols
 from kbench.errors import KbenchError
-from kbench.leaderboard.entry import (
-    MAX_BYTES,
-    Entry,
-    command,
-    location,
-    model_label,
-    parse,
-    read,
-    schema,
-    text_of,
-)
+from kbench.leaderboard.entry import MAX_BYTES, Entry, parse, read, schema, text_of
+from kbench.leaderboard.place import command, location, model_label
 from kbench.report import result
 
 

@@ -9,7 +9,7 @@ from kbench import protocol as protocols
 from kbench.driver import Driver
 from kbench.errors import KbenchError
 from kbench.executors.local import InProcess
-from kbench.leaderboard.entry import command
+from kbench.leaderboard.place import command
 from kbench.leaderboard.submission import build
 from kbench.store import Store
 
@@ -110,7 +110,8 @@ def test_real_training_makes_an_entry_that_is_true(store, tmp_path, monkeypatch)
     cell = board_cell(model="rnn", lengths=(3, 4), extrapolate=(8,))
     for _ in Driver([cell], store, InProcess()).run():
         pass
-    from kbench.leaderboard.entry import location, text_of
+    from kbench.leaderboard.entry import text_of
+    from kbench.leaderboard.place import location
 
     path = tmp_path / "leaderboards" / location(cell)
     path.parent.mkdir(parents=True)

@@ -12,7 +12,8 @@ import pytest
 from conftest import board_cell, invented
 
 from kbench.leaderboard import validation
-from kbench.leaderboard.entry import location, parse, text_of, trial_of
+from kbench.leaderboard.entry import parse, text_of, trial_of
+from kbench.leaderboard.place import location
 
 
 def write(root, content, place="quick-1/modadd.m-2.3-5/aligned/lstm.json"):

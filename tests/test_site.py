@@ -12,8 +12,9 @@ from test_cli import kbench
 from kbench.claims import evaluate
 from kbench.errors import KbenchError
 from kbench.leaderboard.board import load
-from kbench.leaderboard.entry import command, location, text_of
+from kbench.leaderboard.entry import text_of
 from kbench.leaderboard.figures import tone, value
+from kbench.leaderboard.place import command, location
 from kbench.leaderboard.site import MANIFEST, page, pages, write
 from kbench.sharing import Interval
 

@@ -63,7 +63,8 @@ def submit(
     Nothing is run. A cell that is not complete, or ran from a changed working tree, is refused
     with the command that completes it; none is written unless all can be.
     """
-    from kbench.leaderboard.entry import location, text_of
+    from kbench.leaderboard.entry import text_of
+    from kbench.leaderboard.place import location
     from kbench.leaderboard.submission import build
     from kbench.store import Store
 
@@ -192,7 +193,7 @@ def _root(path: Path) -> Path:
 
 def _conformity(verdict: "Verdict", known: dict[str, str | None]) -> list[str]:
     """What `kbench check` has against the model; asked once for all entries of a model."""
-    from kbench.leaderboard.entry import is_own
+    from kbench.leaderboard.place import is_own
     from kbench.leaderboard.validation import nonconformity
 
     assert verdict.entry
@@ -207,7 +208,8 @@ def _conformity(verdict: "Verdict", known: dict[str, str | None]) -> list[str]:
 
 def _run_again(verdict: "Verdict", count: int, rng: random.Random) -> tuple[int, list[str]]:
     """Run that many of an entry's trials again; how many were, and what came out otherwise."""
-    from kbench.leaderboard.entry import Trials, is_own
+    from kbench.leaderboard.entry import Trials
+    from kbench.leaderboard.place import is_own
     from kbench.leaderboard.validation import run_again, spot_checks
 
     assert verdict.entry

@@ -7,7 +7,8 @@ from pathlib import Path, PurePosixPath
 
 from kbench.errors import KbenchError
 from kbench.leaderboard import trust
-from kbench.leaderboard.entry import Entry, model_label, parse, read_text, task_label
+from kbench.leaderboard.entry import Entry, parse, read_text
+from kbench.leaderboard.place import model_label, task_label
 from kbench.leaderboard.ranking import Score, rank, shared
 from kbench.report import answer_beyond, sharing
 from kbench.sharing import Interval, PerSeed, verdict

@@ -8,9 +8,8 @@ import dataclasses
 import functools
 import json
 import re
-import shlex
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -287,79 +286,6 @@ def packaged(protocol_id: str) -> Protocol:
     if protocol_id not in (known := protocols_known()):
         raise unknown("protocol", protocol_id, known)
     return known[protocol_id]
-
-
-def location(cell: Cell) -> PurePosixPath:
-    """Where the entry of a cell belongs, below `leaderboards/`.
-
-    <protocol>/<task>/<supervision>/<model>.json. Raises KbenchError for a name that makes no file
-    name.
-    """
-    return PurePosixPath(
-        cell.protocol.id, task_label(cell), cell.supervision, f"{model_label(cell)}.json"
-    )
-
-
-def task_label(cell: Cell) -> str:
-    """The task, and what differs from its preset: `modadd`, `modadd.m-5.2-8`."""
-    task = tasks[cell.task]
-    preset = dict((task.presets or {}).get(cell.protocol.presets, {}))
-    first, last = preset.pop("lengths", (None, None))
-    # A parameter that has its default is left out of the cell's.
-    usual = {p.name: p.default for p in task.parameters().values()} | preset
-    parts = [f"{k}-{v}" for k, v in sorted(cell.task_params.items()) if usual.get(k) != v]
-    if (cell.lengths[0], cell.lengths[-1]) != (first, last):
-        parts.append(f"{cell.lengths[0]}-{cell.lengths[-1]}")
-    return _file_name(cell.task, *parts)
-
-
-def model_label(cell: Cell) -> str:
-    """The model, with a backend or a distribution of lengths where it has one: `lstm`,
-    `mamba.mamba-ssm`, `lstm.short-to-long`.
-
-    `own.mean.Mean` for `zoo/mean.py:Mean`: registered names have no dot, so nobody's own model
-    takes the place, or the name, of one of these.
-    """
-    file, _, own = cell.model.partition(".py:")
-    stem = f"own.{file.rpartition('/')[2]}.{own}" if own else cell.model
-    backend = () if cell.backend == "torch" else (cell.backend,)
-    distribution = (cell.distribution,) if cell.distribution else ()
-    return _file_name(stem, *backend, *distribution)
-
-
-def is_own(cell: Cell) -> bool:
-    """Is the model in a file of somebody's own? Such a name must never reach the registry, which
-    would load the file."""
-    return ".py" in cell.model
-
-
-def command(cell: Cell) -> str:
-    """What measures the cell: written from its settings, never taken from an entry."""
-    words = ["kbench", "run", "--model", cell.model, "--task", cell.task]
-    words += ["--supervision", cell.supervision, "--protocol", cell.protocol.name]
-    preset = dict((tasks[cell.task].presets or {}).get(cell.protocol.presets, {}))
-    first, last = cell.lengths[0], cell.lengths[-1]
-    if (first, last) != preset.pop("lengths", None):
-        words += ["--lengths", f"{first}-{last}"]
-    for name, value in cell.task_params.items():
-        if preset.get(name) != value:
-            words += ["--set", f"{name}={value}"]
-    if len(cell.seeds) != cell.protocol.seeds.count:
-        words += ["--seeds", str(len(cell.seeds))]
-    if cell.distribution:
-        words += ["--distribution", cell.distribution]
-    if cell.extrapolate:
-        words += ["--extrapolate", ",".join(map(str, cell.extrapolate))]
-    if cell.backend != "torch":
-        words += ["--backend", cell.backend, "--device", "cuda"]
-    return shlex.join(words)
-
-
-def _file_name(*parts: str) -> str:
-    text = ".".join(parts)
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", text) or ".." in text or len(text) > 120:
-        raise KbenchError(f"{text!r} makes no file name")
-    return text
 
 
 def read(path: Path) -> Entry:

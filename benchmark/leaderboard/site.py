@@ -19,7 +19,7 @@ from markupsafe import Markup
 from kbench.errors import KbenchError
 from kbench.leaderboard import figures, panels
 from kbench.leaderboard.board import REFERENCE, Row, protocols, ranking
-from kbench.leaderboard.entry import command, location
+from kbench.leaderboard.place import command, location
 from kbench.leaderboard.ranking import RESAMPLES, Score
 from kbench.leaderboard.text import joint_brackets, rank_text, score_interval_text, score_text
 from kbench.report import extrapolation

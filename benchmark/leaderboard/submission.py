@@ -10,7 +10,8 @@ from typing import Any
 
 from kbench.driver import Progress, recall
 from kbench.errors import KbenchError
-from kbench.leaderboard.entry import SCHEMA_VERSION, Entry, command, packaged, parse
+from kbench.leaderboard.entry import SCHEMA_VERSION, Entry, packaged, parse
+from kbench.leaderboard.place import command
 from kbench.registry import models, tasks
 from kbench.report import errors, result
 from kbench.search import Probe

@@ -17,7 +17,8 @@ from typing import Any
 from kbench.data import Source, chance
 from kbench.driver import Progress
 from kbench.errors import KbenchError, one_line
-from kbench.leaderboard.entry import Entry, Row, is_own, location, protocols_known, read, trial_of
+from kbench.leaderboard.entry import Entry, Row, protocols_known, read, trial_of
+from kbench.leaderboard.place import is_own, location
 from kbench.leaderboard.submission import RESULTS, behind, not_clean, seeds_wanted
 from kbench.modules import backends
 from kbench.provenance import source_sha256
