@@ -1,4 +1,4 @@
-"""The commands about leaderboards as a user meets them: as processes, by exit code and output."""
+"""The commands about leaderboards by exit code and output."""
 
 import json
 
@@ -44,44 +44,44 @@ def test_bad_input_is_one_line_and_exit_code_2(folder, arguments, kbench_here):
     assert BAD[arguments] in done.stderr
 
 
-def test_validate_says_what_is_refused_and_why(folder, tmp_path):
-    assert kbench("validate", "leaderboards", cwd=folder).returncode == 0
+def test_validate_says_what_is_refused_and_why(folder, tmp_path, kbench_here):
+    assert kbench_here("validate", "leaderboards", cwd=folder).returncode == 0
     place = location(board_cell())
     text = (folder / "leaderboards" / place).read_text()
     spoilt = tmp_path / "leaderboards" / place
     spoilt.parent.mkdir(parents=True)
     spoilt.write_text(text.replace('"verdict": "sharing"', '"verdict": "isolated"'))
-    done = kbench("validate", "leaderboards", cwd=tmp_path)
+    done = kbench_here("validate", "leaderboards", cwd=tmp_path)
     assert done.returncode == 1
     assert f"{place}: refused: kappa.verdict is isolated, its trials give sharing" in done.stdout
     assert "1 entries looked at, 1 refused" in done.stderr
-    one = kbench("validate", f"leaderboards/{place}", cwd=tmp_path)
+    one = kbench_here("validate", f"leaderboards/{place}", cwd=tmp_path)
     assert one.returncode == 1
 
 
-def test_names_of_others_cannot_write_on_the_terminal(folder, tmp_path):
+def test_names_of_others_cannot_write_on_the_terminal(folder, tmp_path, kbench_here):
     hostile = tmp_path / "leaderboards" / "x\n::notice::ok\x1b[31m.json"
     hostile.parent.mkdir()
     hostile.write_text("{}")
-    done = kbench("validate", "leaderboards", cwd=tmp_path)
+    done = kbench_here("validate", "leaderboards", cwd=tmp_path)
     assert done.returncode == 1
     assert len(done.stdout.splitlines()) == 1
     assert "\x1b" not in done.stdout
 
 
-def test_a_ledger_is_only_at_the_top(folder, tmp_path):
+def test_a_ledger_is_only_at_the_top(folder, tmp_path, kbench_here):
     place = tmp_path / "leaderboards" / "quick-1" / "verified.json"
     place.parent.mkdir(parents=True)
     place.write_text("{}")
     (tmp_path / "leaderboards" / "verified.json").write_text("{}")
-    done = kbench("validate", "leaderboards", cwd=tmp_path)
+    done = kbench_here("validate", "leaderboards", cwd=tmp_path)
     assert "1 entries looked at, 1 refused" in done.stderr
     (tmp_path / "leaderboards" / "verified.json").write_text("[" * 100_000)
-    done = kbench("board", cwd=tmp_path)
+    done = kbench_here("board", cwd=tmp_path)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
 
 
-def test_an_entry_is_replaced_only_when_asked(tmp_path):
+def test_an_entry_is_replaced_only_when_asked(tmp_path, kbench_here):
     cell = board_cell(task_params={"m": 2}, lengths=(3, 4, 5))
     path = tmp_path / "leaderboards" / location(cell)
     path.parent.mkdir(parents=True)
@@ -90,10 +90,10 @@ def test_an_entry_is_replaced_only_when_asked(tmp_path):
         measured(cell, store)
     words = ["submit", "--model", "lstm", "--task", "modadd", "--set", "m=2", "--lengths", "3-5",
              "--supervision", "aligned"]  # fmt: skip
-    done = kbench(*words, cwd=tmp_path)
+    done = kbench_here(*words, cwd=tmp_path)
     assert (done.returncode, path.read_text()) == (2, "old")
     assert "is there already; --replace" in done.stderr
-    done = kbench(*words, "--replace", cwd=tmp_path)
+    done = kbench_here(*words, "--replace", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert path.read_text() != "old"
     assert not list(tmp_path.rglob("*.new"))
@@ -105,14 +105,14 @@ def test_made_up_entries_do_not_survive_a_spot_check(folder):
     assert "when run again, the entry says" in done.stdout
 
 
-def test_the_page_is_written_and_checked(folder):
-    assert kbench("board", "--check", cwd=folder).returncode == 1
-    assert kbench("board", "--write", cwd=folder).returncode == 0
+def test_the_page_is_written_and_checked(folder, kbench_here):
+    assert kbench_here("board", "--check", cwd=folder).returncode == 1
+    assert kbench_here("board", "--write", cwd=folder).returncode == 0
     page = (folder / "leaderboards" / "README.md").read_bytes()
-    assert kbench("board", "--check", cwd=folder).returncode == 0
-    assert kbench("board", "--write", cwd=folder).returncode == 0
+    assert kbench_here("board", "--check", cwd=folder).returncode == 0
+    assert kbench_here("board", "--write", cwd=folder).returncode == 0
     assert (folder / "leaderboards" / "README.md").read_bytes() == page
-    shown = kbench("board", cwd=folder)
+    shown = kbench_here("board", cwd=folder)
     assert shown.returncode == 0
     assert "sharing" in shown.stdout
 

@@ -131,11 +131,11 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_file_is_one_clear_line(name, tmp_path):
+def test_a_bad_file_is_one_clear_line(name, tmp_path, kbench_here):
     source, said = BAD[name]
     (tmp_path / "counter.py").write_text(source)
     for command in (["run", *MODEL], ["sample", "--length", "3"]):
-        done = kbench(*command, "--task", name, cwd=tmp_path)
+        done = kbench_here(*command, "--task", name, cwd=tmp_path)
         assert (done.returncode, done.stdout) == (2, "")
         assert len(done.stderr.splitlines()) == 1
         assert re.search(said, done.stderr), done.stderr
@@ -146,9 +146,9 @@ BAD_LENGTHS = ["(2,)", "(3, 3)", "(0, 4)", "'2-6'", "(2, 6.0)", "None"]
 
 
 @pytest.mark.parametrize("lengths", BAD_LENGTHS)
-def test_lengths_of_a_preset_that_make_no_sense_are_said(lengths, counter, tmp_path):
+def test_lengths_of_a_preset_that_make_no_sense_are_said(lengths, counter, tmp_path, kbench_here):
     counter.write_text(edited("(2, 6)", lengths))
-    done = kbench("run", "--model", "rnn", "--task", "counter.py:Counter", cwd=tmp_path)
+    done = kbench_here("run", "--model", "rnn", "--task", "counter.py:Counter", cwd=tmp_path)
     assert done.returncode == 2
     assert "must be a first and a larger last length" in done.stderr
     assert len(done.stderr.splitlines()) == 1

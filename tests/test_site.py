@@ -318,7 +318,7 @@ def test_a_site_cut_short_is_written_over_by_the_next(tmp_path, monkeypatch):
     assert set(files(tmp_path / "site")) == {"c.html", MANIFEST}
 
 
-def test_what_is_refused(root, tmp_path):
+def test_what_is_refused(root, tmp_path, kbench_here):
     full, file, empty = tmp_path / "full", tmp_path / "file", tmp_path / "empty"
     full.mkdir()
     empty.mkdir()
@@ -338,7 +338,7 @@ def test_what_is_refused(root, tmp_path):
         ("new", tmp_path / "none", "no folder of leaderboards"),
         ("new", misplaced.parent, "the entry's place is quick-1/modadd.m-2.3-5/aligned/lstm.json"),
     ):
-        done = kbench("site", out, "--leaderboards", leaderboards, cwd=tmp_path)
+        done = kbench_here("site", out, "--leaderboards", leaderboards, cwd=tmp_path)
         assert (done.returncode, done.stdout) == (2, ""), out
         assert message in done.stderr
         assert done.stderr.count("\n") == 1
