@@ -18,7 +18,7 @@ from kbench.leaderboard.place import is_own
 from kbench.report import rounded
 from kbench.scaling import slope_bounds, slope_per_seed
 from kbench.search import Bracket
-from kbench.sharing import ISOLATED, best_of_grid, blur, mean_interval
+from kbench.sharing import ISOLATED, Interval, best_of_grid, blur, mean_interval
 from kbench.study import Lengths
 from kbench.supervision import SUPERVISIONS
 
@@ -321,11 +321,14 @@ def _kappa(board: Board, model: str, supervision: str, holds: Callable[..., bool
     if row is None:
         return MISSING
     low, high = row.kappa.low or 0.0, math.inf if row.kappa.high is None else row.kappa.high
-    return Part(
-        holds=holds(low, high),
-        figures={"κ": [rounded(row.kappa.low), rounded(row.kappa.high)]},
-        rows=(row,),
-    )
+    figures: dict[str, Any] = {"κ": _bounds(row.kappa)}
+    if row.kappa == row.sharing[0]:  # one seed may have decided it
+        figures["κ of each seed"] = [_bounds(interval) for interval in row.each_seed]
+    return Part(holds=holds(low, high), figures=figures, rows=(row,))
+
+
+def _bounds(interval: Interval) -> list[float | None]:
+    return [rounded(interval.low), rounded(interval.high)]
 
 
 def _at_most_about_one(low: float, high: float) -> bool | None:

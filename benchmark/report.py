@@ -14,6 +14,7 @@ from kbench.sharing import (
     PerSeed,
     best_of_grid,
     sharing_bounds,
+    sharing_by_seed,
     sharing_per_seed,
     verdict,
 )
@@ -168,6 +169,11 @@ def sharing(run: CellRun) -> tuple[Interval, PerSeed]:
     if not run.searched:
         return best, PerSeed(estimate=None, low=None, high=None, seeds=len(run.cell.seeds))
     return best, sharing_per_seed(lengths, joint)
+
+
+def each_seed(run: CellRun) -> list[Interval]:
+    """Bounds on κ of each seed by itself."""
+    return sharing_by_seed([run.brackets(n) for n in run.cell.alone], run.brackets(run.cell.joint))
 
 
 def errors(run: CellRun) -> list[str]:

@@ -60,6 +60,17 @@ def sharing_bounds(lengths: Sequence[Bracket], joint: Bracket) -> Interval:
     )
 
 
+def sharing_by_seed(
+    lengths: Sequence[Sequence[Bracket]], joint: Sequence[Bracket]
+) -> list[Interval]:
+    """Bounds on κ of each seed by itself: lengths[n][seed] and joint[seed].
+
+    They are there where some seed is unbounded too, and show when the best of the grid is one
+    seed's luck.
+    """
+    return [sharing_bounds([row[s] for row in lengths], of) for s, of in enumerate(joint)]
+
+
 def sharing_per_seed(
     lengths: Sequence[Sequence[Bracket]], joint: Sequence[Bracket], confidence: float = 0.95
 ) -> PerSeed:

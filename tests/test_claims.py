@@ -164,6 +164,20 @@ def test_4_1_transformers_do_not_share():
     assert claim("4.1", kappa_rows(**low, transformer_aligned=(100, 100))).verdict == "refuted"
 
 
+def test_what_one_seed_decides_stands_beside_what_the_others_have():
+    def lucky(trial):
+        joint = 100 if trial.seed == 1 else NEVER
+        return joint if len(trial.lengths) > 1 else 100
+
+    rows = [row(lucky, model="transformer", supervision="aligned")]
+    (finding,) = claim("4.1", rows).findings
+    found = finding.figures["transformer"]["aligned"]
+    first, *others = found["κ of each seed"]
+    assert found["κ"] == first
+    assert [low for low, _ in others] == [None] * len(others)
+    assert max(high for _, high in others) < first[0]
+
+
 def test_4_2_interference():
     assert claim("4.2", kappa_rows(transformer_cot=(20, NEVER))).verdict == "supported"
     assert claim("4.2", kappa_rows(transformer_cot=(100, 300))).verdict == "refuted"

@@ -1,7 +1,7 @@
 """Boards: what is read, how it is written, and the page that is committed."""
 
 import json
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 from conftest import board_cell, invented
@@ -11,6 +11,7 @@ from kbench.leaderboard import trust
 from kbench.leaderboard.board import load, protocols, ranking
 from kbench.leaderboard.entry import text_of
 from kbench.leaderboard.place import location
+from kbench.leaderboard.site import page, pages
 from kbench.leaderboard.text import markdown
 
 COMMITTED = Path(__file__).parent.parent / "leaderboards"
@@ -48,6 +49,23 @@ def test_rows_say_what_their_trials_come_to(root):
     assert other.kappa.high < 1
     (short,) = [r for r in rows if not r.has_kappa]
     assert (short.model, short.run.cell.distribution) == ("lstm", "short-to-long")
+
+
+def test_a_verdict_by_the_best_of_the_grid_says_which_seeds_are_against_it(tmp_path):
+    def lucky(trial):
+        joint = 5 if trial.seed == 1 else 10**9
+        return joint if len(trial.lengths) > 1 else 5
+
+    put(tmp_path, board_cell(), needs=lucky)
+    (row,) = rows = load(tmp_path)
+    assert (row.verdict, row.against) == ("sharing", "2 of 3 seeds below 1")
+    assert "† 2 of 3 seeds below 1" in markdown(rows).partition("| model | outcome")[2]
+    assert "† 2 of 3 seeds below 1" in pages(rows)[PurePosixPath("quick-1/index.html")]
+    assert "† 2 of 3 seeds below 1" in pages(rows)[PurePosixPath(page(row))]
+
+
+def test_seeds_on_the_side_of_the_verdict_are_not_told(root):
+    assert {row.against for row in load(root) if row.has_kappa} == {""}
 
 
 def test_ranks_are_relative_to_the_reference(root):

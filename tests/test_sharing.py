@@ -11,6 +11,7 @@ from kbench.sharing import (
     PerSeed,
     best_of_grid,
     sharing_bounds,
+    sharing_by_seed,
     sharing_per_seed,
     verdict,
 )
@@ -26,6 +27,15 @@ NONE = PerSeed(estimate=None, low=None, high=None, seeds=3)
 def test_bounds_by_hand():
     bounds = sharing_bounds([bracket(8, 11), bracket(20, 27)], bracket(15, 20))
     assert bounds == Interval(low=(9 + 21) / 20, high=(11 + 27) / 16)
+
+
+def test_each_seed_by_itself_shows_what_the_best_of_the_grid_hides():
+    lengths = [[bracket(8, 11), bracket(8, 11)], [bracket(20, 27), bracket(27, 37)]]
+    joint = [bracket(15, 20), bracket(100, None, "right")]
+    assert sharing_by_seed(lengths, joint) == [
+        Interval(low=(9 + 21) / 20, high=(11 + 27) / 16),
+        Interval(low=None, high=(11 + 37) / 101),
+    ]
 
 
 def test_a_small_length_whose_universe_ran_out_counts_up_to_the_universe():

@@ -17,6 +17,7 @@ from kbench.leaderboard.figures import tone, value
 from kbench.leaderboard.place import command, location
 from kbench.leaderboard.site import MANIFEST, page, pages, write
 from kbench.sharing import Interval
+from kbench.tables import interval_text, per_seed_text
 
 REPOSITORY = Path(__file__).parent.parent
 HOSTILE = (
@@ -161,6 +162,12 @@ def test_every_entry_has_a_page_with_its_trials_and_its_command(rows, parsed, fo
         assert f"All {len(row.entry.trials)} trials" in seen.text
         for trial in row.entry.trials:
             assert f'title="{trial.digest}"' in found[page(row)]
+        kappa = re.search(r'<th scope="row">κ</th>(.*)<td></td>', found[page(row)])
+        assert bool(kappa) == row.has_kappa
+        if kappa:
+            of = [row.sharing[0], *row.each_seed]
+            shown = [html.unescape(x) for x in re.findall(r">([^<]+)</td>", kappa[1])]
+            assert shown == [interval_text(interval) for interval in of]
     entries = [path for path in found if path.count("/") == 3]
     assert len(entries) == len(rows)
 
@@ -173,8 +180,6 @@ def cells(text, place):
 
 
 def test_the_table_shows_intervals_bounds_and_what_is_not_identified(rows, found):
-    from kbench.tables import interval_text, per_seed_text
-
     texts = {
         str(row.place): cells(found["quick-1/index.html"], page(row))
         for row in rows if row.has_kappa

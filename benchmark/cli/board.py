@@ -81,7 +81,8 @@ def board(
             table.add_column(column)
         for row in sorted(group, key=lambda r: (r.task, r.supervision, r.model)):
             if row.has_kappa:
-                table.add_row(row.task, row.supervision, row.model, kappa_text(row), row.verdict,
+                verdict = ", but ".join(filter(None, (row.verdict, row.against)))
+                table.add_row(row.task, row.supervision, row.model, kappa_text(row), verdict,
                               row.trust)  # fmt: skip
         if table.row_count:
             out.print(table)

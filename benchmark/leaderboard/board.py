@@ -10,7 +10,7 @@ from kbench.leaderboard import trust
 from kbench.leaderboard.entry import Entry, parse, read_text
 from kbench.leaderboard.place import model_label, task_label
 from kbench.leaderboard.ranking import Score, rank, shared
-from kbench.report import answer_beyond, sharing
+from kbench.report import answer_beyond, each_seed, sharing
 from kbench.sharing import Interval, PerSeed, verdict
 from kbench.study import CellRun
 
@@ -65,10 +65,24 @@ class Row:
         """κ from the best of the grid, and per seed."""
         return sharing(self.run)
 
+    @cached_property
+    def each_seed(self) -> list[Interval]:
+        """Bounds on κ of each seed by itself."""
+        return each_seed(self.run)
+
     @property
     def verdict(self) -> str:
         """`sharing`, `interference`, `isolated` or `not-identified`."""
         return verdict(*self.sharing)
+
+    @property
+    def against(self) -> str:
+        """Seeds that by themselves lie on the other side of 1: `4 of 5 seeds below 1`."""
+        below = [interval.high is not None and interval.high < 1 for interval in self.each_seed]
+        above = [interval.low is not None and interval.low > 1 for interval in self.each_seed]
+        others = {"sharing": (below, "below"), "interference": (above, "above")}
+        seeds, side = others.get(self.verdict, ([], ""))
+        return f"{sum(seeds)} of {len(seeds)} seeds {side} 1" if any(seeds) else ""
 
     @property
     def kappa(self) -> Interval:

@@ -55,7 +55,8 @@ def markdown(rows: Sequence[Row]) -> str:
         "κ with its 95 % interval over seeds where every seed is bounded, else the bounds that "
         "the best of the grid leaves: `< x` says that all lengths together were not learned "
         "from the largest training set. **Bold**: the interval lies above 1 (the lengths share) "
-        "or below 1 (they interfere). ✓: trials near N\\* were run again by the maintainers.",
+        "or below 1 (they interfere). †: so many seeds by themselves lie on the other side of 1. "
+        "✓: trials near N\\* were run again by the maintainers.",
         f"Models are ranked by the geometric mean, over cells, of κ relative to `{REFERENCE}`. "
         "The range is what censored searches leave open; the interval (95 %) adds what other seeds "
         "might have given. Models that are not told apart share a rank; those that lack a cell "
@@ -104,8 +105,9 @@ def _cell(row: Row | None) -> str:
         return ""
     decided = row.verdict in ("sharing", "interference")
     text = f"**{kappa_text(row)}**" if decided else kappa_text(row)
+    against = f" † {row.against}" if row.against else ""
     mark = " ✓" if row.trust == "verified" else ""
-    return f"[{text}]({row.place}){mark}"
+    return f"[{text}]({row.place}){mark}{against}"
 
 
 def _distributions(rows: Sequence[Row]) -> Iterable[str]:
