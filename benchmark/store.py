@@ -60,7 +60,7 @@ class Store:
         # Autocommit: every row is its own transaction, on disk before put() returns.
         try:
             db = sqlite3.connect(self.path, timeout=_PATIENCE_S, isolation_level=None)
-            db.execute("PRAGMA journal_mode=WAL")
+            _keep_a_write_ahead_log(db)
             db.execute("PRAGMA synchronous=FULL")
             version = db.execute("PRAGMA user_version").fetchone()[0]
         except sqlite3.OperationalError:
@@ -178,3 +178,17 @@ class Store:
 
 def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def _keep_a_write_ahead_log(db: sqlite3.Connection) -> None:
+    """SQLite does not wait for this lock, which another that opens a new store may hold."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            primary = error.sqlite_errorcode & 0xFF
+            if primary != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)

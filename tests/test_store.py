@@ -3,6 +3,8 @@
 import dataclasses
 import multiprocessing
 import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from conftest import fill, made_up
@@ -111,6 +113,19 @@ def test_two_processes_may_write_at_once(tmp_path, cell):
     with Store(tmp_path) as store:
         assert len(store) == 149
         assert store.get(trial_of(cell, 120).key()).steps == 120
+
+
+def test_a_new_store_may_be_opened_by_many_at_once(tmp_path):
+    def open_one(directory, at_once):
+        at_once.wait()
+        with Store(directory):
+            return True
+
+    with ThreadPoolExecutor(8) as pool:
+        for k in range(20):
+            at_once = threading.Barrier(8)
+            opened = [pool.submit(open_one, tmp_path / str(k), at_once) for _ in range(8)]
+            assert all(future.result() for future in opened)
 
 
 def test_on_a_full_disk_results_go_where_the_reserve_was(small_disk, cell):
