@@ -322,7 +322,7 @@ def _kappa(board: Board, model: str, supervision: str, holds: Callable[..., bool
         return MISSING
     low, high = row.kappa.low or 0.0, math.inf if row.kappa.high is None else row.kappa.high
     figures: dict[str, Any] = {"κ": _bounds(row.kappa)}
-    if row.kappa == row.sharing[0]:  # one seed may have decided it
+    if row.sharing[1].low is None:  # the best of the grid decides, which may be one seed
         figures["κ of each seed"] = [_bounds(interval) for interval in row.each_seed]
     return Part(holds=holds(low, high), figures=figures, rows=(row,))
 
