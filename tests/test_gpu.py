@@ -1,10 +1,13 @@
 """What can only be seen on a CUDA device; skipped without one."""
 
+import json
+
 import pytest
 import torch
-from test_cohort import cohort_of
+from test_cli import kbench
+from test_cohort import SMALL, cohort_of
 from test_models import scan_inputs
-from test_training import splits
+from test_training import a_trial, splits
 
 from kbench.cohort import Cohort
 from kbench.modules import build
@@ -53,6 +56,29 @@ def test_mamba_is_the_same_on_both_backends():
     torch.testing.assert_close(theirs, ours, rtol=1e-4, atol=1e-4)
 
 
+@needs_kernel
+def test_the_kernel_learns_what_our_scan_learns():
+    size = models["mamba"].preset("quick") | SMALL
+    kernel, ours = (
+        train([a_trial(model="mamba", size=size, backend=b, eps=0.8)], device="cuda")[0]
+        for b in ("mamba-ssm", "torch")
+    )
+    assert kernel.outcome == ours.outcome == "passed"
+    assert kernel.best_loss == pytest.approx(ours.best_loss, rel=0.1)
+    assert kernel.environment["mamba-ssm"] and "mamba-ssm" not in ours.environment
+
+
+@needs_kernel
+def test_a_run_takes_the_kernel_and_two_backends_share_no_trial(tiny_yaml, tmp_path):
+    words = ["--model", "mamba", "--task", "modadd", "--set", "m=2", "--lengths", "3-4",
+             "--supervision", "aligned", "--protocol", tiny_yaml, "--json"]  # fmt: skip
+    for backend, choice in (("mamba-ssm", []), ("torch", ["--backend", "torch"])):
+        done = kbench("run", *words, "--device", "cuda", *choice, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        (result,) = json.loads(done.stdout)["results"]
+        assert (result["backend"], result["trials"]["reused"]) == (backend, 0)
+
+
 @pytest.mark.parametrize("name", models.names())
 def test_logits_on_the_gpu_are_those_of_the_cpu(name):
     model = build(models[name], 5, 12, models[name].preset("quick"))
@@ -80,6 +106,7 @@ def test_a_captured_cohort_ends_as_its_trials_alone_on_the_cpu(model):
         assert ours.outcome == theirs.outcome
         assert ours.data_sha256 == theirs.data_sha256
         assert ours.best_loss == pytest.approx(theirs.best_loss, rel=0.1)
+        assert ours.environment["stacked"]
 
 
 def test_the_transformer_is_stacked_and_captured():

@@ -13,7 +13,7 @@ from torch import nn
 
 from kbench.protocol import Training
 from kbench.registry import models
-from kbench.scan import torch_scan
+from kbench.scan import kernel_scan, missing, torch_scan
 from kbench.training import Member, source_of
 from kbench.trial import Trial
 
@@ -122,8 +122,8 @@ def parallel_scan(delta, x, A, B, C):
     return (h * C.transpose(1, 2).unsqueeze(-1)).sum(1)
 
 
-@pytest.mark.parametrize("length", [4, 8, 16, 32, 64, 128])
-def test_scan_step_by_step_against_parallel(benchmark, compare, report, length):
+def scan_inputs(length, device="cpu"):
+    """Of a batch of 64, width 64 and 16 states, that ask for gradients."""
     T, B, E, S = length, 64, 64, 16
     generator = torch.Generator().manual_seed(0)
     inputs = [
@@ -131,7 +131,15 @@ def test_scan_step_by_step_against_parallel(benchmark, compare, report, length):
         for shape in ((T, B, E), (T, B, E), (S, E), (T, B, S), (T, B, S))
     ]
     inputs[0], inputs[2] = F.softplus(inputs[0]), -inputs[2].abs()
-    inputs = [z.requires_grad_() for z in inputs]
+    return [z.to(device).requires_grad_() for z in inputs]
+
+
+LENGTHS = [4, 8, 16, 32, 64, 128]
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_scan_step_by_step_against_parallel(benchmark, compare, report, length):
+    inputs = scan_inputs(length)
     torch.testing.assert_close(parallel_scan(*inputs), torch_scan(*inputs)[0], rtol=1e-3, atol=1e-3)
     times = compare(
         ours=lambda: torch_scan(*inputs)[0].sum().backward(),
@@ -139,3 +147,27 @@ def test_scan_step_by_step_against_parallel(benchmark, compare, report, length):
     )
     report(parallel_per_ours=times.parallel / times.ours)
     benchmark(lambda: torch_scan(*inputs)[0].sum().backward())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(bool(missing("mamba-ssm", "cuda")), reason="no mamba-ssm on a CUDA device")
+@pytest.mark.parametrize("length", LENGTHS)
+def test_scan_by_the_kernel_against_ours(benchmark, compare, report, length):
+    inputs = scan_inputs(length, "cuda")
+
+    def timed(scan):
+        def run():
+            scan(*inputs).sum().backward()
+            torch.cuda.synchronize()
+
+        return run
+
+    kernel = timed(lambda *inputs: kernel_scan(*inputs)[0])
+    times = compare(
+        kernel=kernel, ours=timed(lambda *inputs: torch_scan(*inputs)[0]),
+        parallel=timed(parallel_scan),
+    )  # fmt: skip
+    report(
+        ours_per_kernel=times.ours / times.kernel, parallel_per_kernel=times.parallel / times.kernel
+    )
+    benchmark(kernel)
