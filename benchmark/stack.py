@@ -83,7 +83,11 @@ class Stack:
             name: piece.view(shape)
             for (name, shape), piece in zip(self._shapes.items(), pieces, strict=True)
         }
-        logits: Tensor = functional_call(self._base, {**named, **constants}, (tokens_BT.long(),))
+        # cuDNN's recurrent layers look for the memory of weights, which a member's have none of.
+        with torch.backends.cudnn.flags(enabled=False):
+            logits: Tensor = functional_call(
+                self._base, {**named, **constants}, (tokens_BT.long(),)
+            )
         return logits
 
     def _mean(self, parameters_P: Tensor, constants: Any, tokens: Tensor, targets: Tensor) -> Any:
