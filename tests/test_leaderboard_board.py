@@ -64,6 +64,17 @@ def test_a_verdict_by_the_best_of_the_grid_says_which_seeds_are_against_it(tmp_p
     assert "† 2 of 3 seeds below 1" in pages(rows)[PurePosixPath(page(row))]
 
 
+def test_an_interference_by_the_best_of_the_grid_says_so_too(tmp_path):
+    def unlucky(trial):
+        if len(trial.lengths) == 1:
+            return 5 if trial.seed == 1 else 20
+        return 100 if trial.seed == 1 else 25
+
+    put(tmp_path, board_cell(), needs=unlucky)
+    (row,) = load(tmp_path)
+    assert (row.verdict, row.against) == ("interference", "2 of 3 seeds above 1")
+
+
 def test_seeds_on_the_side_of_the_verdict_are_not_told(root):
     assert {row.against for row in load(root) if row.has_kappa} == {""}
 

@@ -15,7 +15,7 @@ from kbench.leaderboard.board import load
 from kbench.leaderboard.entry import text_of
 from kbench.leaderboard.figures import tone, value
 from kbench.leaderboard.place import command, location
-from kbench.leaderboard.site import MANIFEST, page, pages, write
+from kbench.leaderboard.site import MANIFEST, environment, page, pages, write
 from kbench.sharing import Interval
 from kbench.tables import interval_text, per_seed_text
 
@@ -385,3 +385,17 @@ def test_an_entry_that_names_what_is_not_there_is_one_line(root, tmp_path):
         place.write_text(path.read_text().replace(old, new))
         with pytest.raises(KbenchError, match=message):
             load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "value, text",
+    [
+        ([[0.5, None], [None, 2.0]], "above 0.5, up to 2"),
+        ([[0.5, 2.0], [None, None], [1.0, 3.0]], "0.5 – 2, not identified, 1 – 3"),
+        ([0.5, 2.0], "0.5 – 2"),
+        (["lstm", "gru"], "lstm, gru"),
+    ],
+)
+def test_figures_of_a_claim_as_text(value, text):
+    parts = environment().get_template("parts.html.j2").module
+    assert parts.facts(value).strip() == text

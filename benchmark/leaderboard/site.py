@@ -207,7 +207,8 @@ def setup(row: Row) -> str:
     )
 
 
-def _renderer(shared: Mapping[str, Any]) -> Any:
+def environment() -> Environment:
+    """Of the templates, with the filters that they use."""
     env = Environment(
         loader=FileSystemLoader(TEMPLATES, encoding="utf-8"),
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
@@ -224,6 +225,11 @@ def _renderer(shared: Mapping[str, Any]) -> Any:
         "together": _together, "each": _each, "n_star": _n_star, "searches": _searches,
         "tests": lambda row: extrapolation(row.run), "prose": _prose,
     }  # fmt: skip
+    return env
+
+
+def _renderer(shared: Mapping[str, Any]) -> Any:
+    env = environment()
     figures_css = (TEMPLATES / "figures.css").read_text("utf-8")
     css = figures_css + (TEMPLATES / "site.css").read_text("utf-8")
     script = (TEMPLATES / "site.js").read_text("utf-8")
