@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 from conftest import board_cell, invented, measured
 from test_cli import kbench
 
@@ -28,6 +29,7 @@ BAD = {
     "validate none.json": "no such entry or folder: none.json",
     "validate leaderboards --spot-check -1": "Invalid value for '--spot-check'",
     "validate leaderboards --record": "--record is for --spot-check K",
+    "validate leaderboards --spot-check 1 --device cda": "did you mean 'cuda'",
     "board nowhere": "no folder of leaderboards at nowhere",
     "board --protocol quick": "did you mean 'quick-1'",
     "board --model lstm": "No such option: --model",
@@ -103,6 +105,19 @@ def test_made_up_entries_do_not_survive_a_spot_check(folder):
     done = kbench("validate", "leaderboards", "--spot-check", "3", "--seed", "1", cwd=folder)
     assert done.returncode == 1
     assert "when run again, the entry says" in done.stdout
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the kernel may be there")
+def test_trials_of_a_kernel_that_is_not_here_are_not_run_again(tmp_path, kbench_here):
+    cell = board_cell(model="mamba", backend="mamba-ssm")
+    path = tmp_path / "leaderboards" / location(cell)
+    path.parent.mkdir(parents=True)
+    path.write_text(text_of(invented(cell)), "utf-8")
+    done = kbench_here("validate", "leaderboards", "--spot-check", "1", "--record", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert "not run again: mamba-ssm: it needs a CUDA device (--device cuda)" in done.stderr
+    assert "0 trials run again" in done.stderr
+    assert not (tmp_path / "leaderboards" / "verified.json").exists()
 
 
 def test_the_page_is_written_and_checked(folder, kbench_here):

@@ -114,7 +114,7 @@ def test_a_made_up_test_is_caught_by_running_it_again(monkeypatch, entry):
     def again(**changes):
         result = row.result({})
         found = dataclasses.replace(result, **changes)
-        monkeypatch.setattr("kbench.training.train", lambda cohort: [found])
+        monkeypatch.setattr("kbench.training.train", lambda cohort, device: [found])
         return validation.run_again(trial, row)
 
     ((n, stated),) = row.accuracy.items()

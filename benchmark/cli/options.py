@@ -222,17 +222,22 @@ def all_subjects(
     return found, left_out
 
 
-def _backends(entries: "Sequence[Entry]", wanted: str, device: str) -> dict[str, str]:
-    """The backend of each model; one that does not have the backend wanted keeps plain torch."""
+def look_over_device(device: str) -> None:
+    """Raise KbenchError unless torch can train there."""
     import torch
-
-    from kbench.modules import backends
-    from kbench.scan import BACKENDS, missing
 
     if device not in ("cpu", "cuda"):
         raise unknown("device", device, ["cpu", "cuda"])
     if device == "cuda" and not torch.cuda.is_available():
         raise KbenchError("--device cuda: torch sees no CUDA device here")
+
+
+def _backends(entries: "Sequence[Entry]", wanted: str, device: str) -> dict[str, str]:
+    """The backend of each model; one that does not have the backend wanted keeps plain torch."""
+    from kbench.modules import backends
+    from kbench.scan import BACKENDS, missing
+
+    look_over_device(device)
     if wanted == "auto":
         able = {e.name: [b for b in backends(e) if not missing(b, device)] for e in entries}
         return {name: found[-1] for name, found in able.items()}

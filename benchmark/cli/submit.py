@@ -22,6 +22,7 @@ from kbench.cli.options import (
     StoreOption,
     SupervisionOption,
     TaskOption,
+    look_over_device,
     to_cells,
 )
 from kbench.errors import KbenchError, one_line
@@ -125,6 +126,7 @@ def validate(
         bool,
         typer.Option("--record", help="Note the entries that pass the spot-check as verified."),
     ] = False,
+    device: DeviceOption = "cpu",
 ) -> int:
     """Hold leaderboard entries against their own trials; exit code 1 if one is refused.
 
@@ -133,6 +135,8 @@ def validate(
     """
     if record and not spot_check:
         raise KbenchError("--record is for --spot-check K, which is not given")
+    if spot_check:
+        look_over_device(device)
     from kbench.leaderboard import trust
     from kbench.leaderboard.validation import validate
     from kbench.view import duration
@@ -148,7 +152,7 @@ def validate(
         if verdict.entry and not problems:
             problems += _conformity(verdict, conforming)
         if verdict.entry and not problems and spot_check:
-            count, found = _run_again(verdict, spot_check, rng)
+            count, found = _run_again(verdict, spot_check, rng, device)
             left = (time.monotonic() - started) / (i + 1) * (len(files) - i - 1)
             say(f"{i + 1} of {len(files)} entries, {duration(left)} left")
             problems += found
@@ -206,21 +210,27 @@ def _conformity(verdict: "Verdict", known: dict[str, str | None]) -> list[str]:
     return [problem] if problem else []
 
 
-def _run_again(verdict: "Verdict", count: int, rng: random.Random) -> tuple[int, list[str]]:
+def _run_again(
+    verdict: "Verdict", count: int, rng: random.Random, device: str
+) -> tuple[int, list[str]]:
     """Run that many of an entry's trials again; how many were, and what came out otherwise."""
     from kbench.leaderboard.entry import Trials
     from kbench.leaderboard.place import is_own
     from kbench.leaderboard.validation import run_again, spot_checks
+    from kbench.scan import missing
 
     assert verdict.entry
     run = verdict.entry.run()
     if is_own(run.cell):
         say(f"{verdict.path}: not run again, for that would execute {run.cell.model}")
         return 0, []
+    if reason := missing(run.cell.backend, device):
+        say(f"{verdict.path}: not run again: {run.cell.backend}: {reason}")
+        return 0, []
     rows = Trials(verdict.entry, run.cell).by_key
     chosen = spot_checks(run, count, rng)
     try:
-        found = [problem for t in chosen if (problem := run_again(t, rows[t.key()]))]
+        found = [problem for t in chosen if (problem := run_again(t, rows[t.key()], device))]
     except Exception as error:  # whatever training raises
         return len(chosen), [f"a trial cannot be run again: {one_line(error)}"]
     # Near N* a run may go either way by the rounding of another machine.

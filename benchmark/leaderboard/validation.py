@@ -319,13 +319,13 @@ def spot_checks(run: CellRun, count: int, rng: random.Random) -> list[Trial]:
     return turns[:count]
 
 
-def run_again(trial: Trial, row: Row) -> str | None:
+def run_again(trial: Trial, row: Row, device: str = "cpu") -> str | None:
     """Train it, and say what came out otherwise; None where it ended as the entry says."""
     from kbench.executors.local import one_thread
     from kbench.training import train
 
     with one_thread():
-        (found,) = train([trial])
+        (found,) = train([trial], device=device)
     if found.data_sha256 != row.data_sha256:
         return f"the trial at {_name(trial)} has other data when run again"
     if found.outcome != row.outcome:
