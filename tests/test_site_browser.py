@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 
 import pytest
 from conftest import board_cell, invented
-from test_site import changed, put, site_board
+from test_site import REPOSITORY, changed, put, site_board
 
 from kbench.claims import evaluate
 from kbench.leaderboard.board import load
@@ -284,3 +284,19 @@ def test_pictures_of_boards_are_pictures(visit, site):
     page = visit(picture.relative_to(site))
     assert page.evaluate("document.documentElement.getBoundingClientRect().width") > 300
     assert page.locator("title", has_text="κ").count() > 10
+
+
+RUNS_OUT = """[...document.querySelectorAll('svg text')].filter(text => {
+    const inner = text.getBoundingClientRect(), outer = text.closest('svg').getBoundingClientRect()
+    return inner.right > outer.right + 1 || inner.left < outer.left - 1
+}).map(text => text.textContent)"""
+
+
+def test_no_text_runs_out_of_its_picture(visit, tmp_path):
+    """On the pages of the committed entries, whose figures are as long as figures get."""
+    rows = load(REPOSITORY / "leaderboards")
+    write(pages(rows, [claim.document() for claim in evaluate(rows)]), tmp_path / "site")
+    for protocol in sorted({row.protocol for row in rows}):
+        page = visit(tmp_path / "site" / protocol / "index.html")
+        assert page.locator("svg text").count() > 100
+        assert page.evaluate(RUNS_OUT) == []

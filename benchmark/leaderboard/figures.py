@@ -159,7 +159,7 @@ def tone(interval: Interval) -> str:
 
 def forests(rows: Sequence[Row], models: Sequence[str]) -> list[Forest]:
     """One for each supervision of one task's rows."""
-    width, label, text, top, pitch = 340, 122, 88, 26, 20
+    width, label, text, top, pitch = 350, 122, 106, 26, 20
     axis = kappa_axis(rows, label, width - text)
     found: list[Forest] = []
     for supervision in SUPERVISIONS:
