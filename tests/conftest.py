@@ -207,34 +207,45 @@ def report(benchmark, request):
 # Leaderboard entries that no training produced: their data is real, how runs ended is made up.
 
 
+class Inventor(FakeExecutor):
+    """Results as training would give them, each made by dress(trial, outcome)."""
+
+    def __init__(self, rule, dress=None, **how):
+        super().__init__(rule, **how)
+        self._dress = dress or invented_result
+
+    def finished(self):
+        return [
+            dataclasses.replace(f, result=f.result and self._dress(f.trial, f.result.outcome))
+            for f in super().finished()
+        ]
+
+
 def measured(cell: Cell, store, rule=lambda trial: "passed", dress=None):
-    """Put all that a cell asks for into a store, each made by dress(trial, outcome)."""
+    """Put all that a cell asks for into a store."""
     from kbench.driver import Driver
 
-    dress = dress or invented_result
-
-    class Inventor(FakeExecutor):
-        def finished(self):
-            return [
-                dataclasses.replace(f, result=dress(f.trial, f.result.outcome))
-                for f in super().finished()
-            ]
-
-    for _ in Driver([cell], store, Inventor(rule)).run():
+    for _ in Driver([cell], store, Inventor(rule, dress)).run():
         pass
 
 
-def invented(cell: Cell, needs=lambda trial: 20):
-    """An entry of a cell whose runs pass from `needs(trial)` samples on, with the first rate."""
-    from kbench.leaderboard.submission import build
-    from kbench.store import Store
+def learned_from(needs):
+    """The rule by which runs pass from `needs(trial)` samples on, with the first rate."""
 
     def rule(trial):
         passes = trial.n_samples >= needs(trial)
         return "passed" if passes and trial.learning_rate == 3e-3 else "failed"
 
+    return rule
+
+
+def invented(cell: Cell, needs=lambda trial: 20):
+    """An entry of a cell of which nothing was trained."""
+    from kbench.leaderboard.submission import build
+    from kbench.store import Store
+
     with tempfile.TemporaryDirectory() as folder, Store(Path(folder)) as store:
-        measured(cell, store, rule)
+        measured(cell, store, learned_from(needs))
         return build(cell, store)
 
 

@@ -29,6 +29,8 @@ BAD = {
     "validate none.json": "no such entry or folder: none.json",
     "validate leaderboards --spot-check -1": "Invalid value for '--spot-check'",
     "validate leaderboards --record": "--record is for --spot-check K",
+    "validate leaderboards --unverified": "--unverified is for --spot-check K",
+    "validate leaderboards --spot-check 1 --workers 0": "--workers is a number of processes",
     "validate leaderboards --spot-check 1 --device cda": "did you mean 'cuda'",
     "board nowhere": "no folder of leaderboards at nowhere",
     "board --protocol quick": "did you mean 'quick-1'",

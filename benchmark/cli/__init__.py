@@ -17,7 +17,8 @@ from kbench.cli.sample import sample
 from kbench.cli.scale import scale
 from kbench.cli.show import show
 from kbench.cli.site import site
-from kbench.cli.submit import schema, submit, validate
+from kbench.cli.submit import schema, submit
+from kbench.cli.validate import validate
 from kbench.errors import KbenchError
 
 app = typer.Typer(

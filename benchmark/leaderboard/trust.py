@@ -31,8 +31,12 @@ def load(root: Path) -> Ledger:
 
 def level(ledger: Ledger, place: PurePosixPath, content: bytes) -> str:
     """`verified`: some of its trials were run again here; else `submitted`."""
-    seen = ledger.get(str(place))
-    return "verified" if seen and seen.get("sha256") == _sha256(content) else "submitted"
+    return "verified" if verified(ledger, place, content) else "submitted"
+
+
+def verified(ledger: Ledger, place: PurePosixPath, content: bytes) -> bool:
+    """Were some of its trials run again here, with the same outcomes?"""
+    return ledger.get(str(place), {}).get("sha256") == _sha256(content)
 
 
 def record(root: Path, place: PurePosixPath, content: bytes, trials: int) -> None:

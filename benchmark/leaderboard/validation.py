@@ -7,7 +7,6 @@ import dataclasses
 import functools
 import hashlib
 import itertools
-import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,11 +24,8 @@ from kbench.provenance import source_sha256
 from kbench.registry import Registry, models, tasks
 from kbench.report import result
 from kbench.search import Probe
-from kbench.study import Cell, CellRun
+from kbench.study import Cell
 from kbench.trial import Trial, canonical_json
-
-ACCURACY_TOLERANCE = 0.1
-"""Beyond the training lengths a model of another machine's rounding may err a little otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,13 +98,13 @@ def _problems(entry: Entry) -> Iterator[str]:
     if not run.complete:
         yield (
             f"a trial is missing: {run.n_searches - run.n_done} of {run.n_searches} searches and "
-            f"tests do not reach their end; the next one wants {_name(run.wanted()[0])}"
+            f"tests do not reach their end; the next one wants {describe(run.wanted()[0])}"
         )
         return
     wanted = {trial.key() for trial in behind(run)}
     extra = [row for row in entry.trials if trial_of(row, cell).key() not in wanted]
     if extra:
-        yield from _few(f"no search asks for the trial at {_name(row)}" for row in extra)
+        yield from _few(f"no search asks for the trial at {describe(row)}" for row in extra)
         return
     computed = result(Progress(run=run))
     stated = entry.results.model_dump()
@@ -190,20 +186,20 @@ def _row_problems(entry: Entry, cell: Cell) -> Iterator[str]:
     training, seen = cell.protocol.training, Counter[str]()
     for row in entry.trials:
         if row.environment >= len(entry.environments):
-            yield f"the trial at {_name(row)} names environment {row.environment}"
+            yield f"the trial at {describe(row)} names environment {row.environment}"
             continue
         trial = trial_of(row, cell)
         key = trial.key()
         seen[key] += 1
         if seen[key] == 2:
-            yield f"the trial at {_name(trial)} is there twice"
+            yield f"the trial at {describe(trial)} is there twice"
         if row.result({}).digest(key) != row.digest:
             yield _why_digest(row, trial, cell)
             continue
         passed = row.best_loss is not None and row.best_loss < training.eps
         if (row.outcome == "passed") != passed or passed != (row.reason == "success"):
             yield (
-                f"the trial at {_name(trial)} {row.outcome} by {row.reason} with a loss of "
+                f"the trial at {describe(trial)} {row.outcome} by {row.reason} with a loss of "
                 f"{row.best_loss}, ε is {training.eps:g}"
             )
         fits = 0 <= row.best_step <= row.steps <= training.steps and row.steps > 0
@@ -216,15 +212,15 @@ def _row_problems(entry: Entry, cell: Cell) -> Iterator[str]:
             fits = fits and row.steps > (training.futility.patience if training.futility else 0)
         if not fits or (row.best_loss or 0) < 0:
             yield (
-                f"the trial at {_name(trial)} cannot have ended by {row.reason} after {row.steps} "
-                f"steps, with the best loss, {row.best_loss}, at {row.best_step}"
+                f"the trial at {describe(trial)} cannot have ended by {row.reason} after "
+                f"{row.steps} steps, with the best loss, {row.best_loss}, at {row.best_step}"
             )
         if row.accuracy.keys() != {str(n) for n in row.tested}:
-            yield f"the trial at {_name(trial)} has accuracies at {[*row.accuracy]}"
+            yield f"the trial at {describe(trial)} has accuracies at {[*row.accuracy]}"
             continue
         for n in row.tested:
             if row.accuracy[str(n)].chance != _chance(cell, n):
-                yield f"the trial at {_name(trial)} has a wrong level of chance at length {n}"
+                yield f"the trial at {describe(trial)} has a wrong level of chance at length {n}"
 
 
 def _chance(cell: Cell, n: int) -> float:
@@ -240,9 +236,9 @@ def _why_digest(row: Row, trial: Trial, cell: Cell) -> str:
     for other in protocols_known().values():
         as_other = trial_of(row, dataclasses.replace(cell, protocol=other))
         if row.result({}).digest(as_other.key()) == row.digest:
-            return f"the trial at {_name(trial)} ran under {other.id}, not {cell.protocol.id}"
+            return f"the trial at {describe(trial)} ran under {other.id}, not {cell.protocol.id}"
     return (
-        f"the trial at {_name(trial)} was edited, or ran under other settings: its digest "
+        f"the trial at {describe(trial)} was edited, or ran under other settings: its digest "
         f"is {row.digest[:12]}…, its content gives {row.result({}).digest(trial.key())[:12]}…"
     )
 
@@ -277,11 +273,11 @@ def _data_problems(rows: Sequence[Row], cell: Cell) -> Iterator[str]:
         for split, sha256 in made.items():
             if row.data_sha256.get(split) != sha256:  # type: ignore[call-overload]
                 yield (
-                    f"the trial at {_name(row)} has a {split} set of "
+                    f"the trial at {describe(row)} has a {split} set of "
                     f"{row.data_sha256.get(split, '?')[:12]}…, its seed gives {sha256[:12]}…"  # type: ignore[call-overload]
                 )
         if row.histogram != dict(histogram):
-            yield f"the trial at {_name(row)} has another histogram of lengths than its seed"
+            yield f"the trial at {describe(row)} has another histogram of lengths than its seed"
 
 
 @functools.lru_cache(maxsize=100_000)
@@ -298,48 +294,6 @@ def _data(
     train, validation = source.splits(n_samples, seed)
     histogram = tuple((str(n), count) for n, count in train.histogram.items())
     return train.sha256(), validation.sha256(), histogram
-
-
-def spot_checks(run: CellRun, count: int, rng: random.Random) -> list[Trial]:
-    """Trials to run again, of three kinds in turn, chosen at random within each.
-
-    At the sizes on either side of N* of all lengths together, where a made-up κ would be made up;
-    tests, which extrapolation rests on; and on either side of N* at a single length.
-    """
-    near: dict[bool, list[Trial]] = {True: [], False: []}
-    for lengths, variant in run.results:
-        ends = run.searches[lengths, variant.seed].search.known()
-        if variant.n_samples in (ends.low, ends.high):
-            trial = run.cell.trial(lengths, variant.seed, Probe(*variant[1:]))
-            near[lengths == run.cell.joint].append(trial)
-    tests = [t for seed in run.cell.seeds for t in run.tested(seed).values()]
-    kinds = [near[True], tests, near[False]]
-    shuffled = [rng.sample(kind, len(kind)) for kind in kinds]
-    turns = [t for turn in itertools.zip_longest(*shuffled) for t in turn if t is not None]
-    return turns[:count]
-
-
-def run_again(trial: Trial, row: Row, device: str = "cpu") -> str | None:
-    """Train it, and say what came out otherwise; None where it ended as the entry says."""
-    from kbench.executors.local import one_thread
-    from kbench.training import train
-
-    with one_thread():
-        (found,) = train([trial], device=device)
-    if found.data_sha256 != row.data_sha256:
-        return f"the trial at {_name(trial)} has other data when run again"
-    if found.outcome != row.outcome:
-        return (
-            f"the trial at {_name(trial)} {found.outcome} in {found.steps} steps when run again, "
-            f"the entry says {row.outcome} in {row.steps}"
-        )
-    for n, stated in row.accuracy.items():
-        if abs(found.accuracy[n]["accuracy"] - stated.accuracy) > ACCURACY_TOLERANCE:
-            return (
-                f"the trial at {_name(trial)} has an accuracy of {found.accuracy[n]['accuracy']} "
-                f"at length {n} when run again, the entry says {stated.accuracy}"
-            )
-    return None
 
 
 def nonconformity(cell: Cell) -> str | None:
@@ -360,7 +314,8 @@ def nonconformity(cell: Cell) -> str | None:
     return f"model {cell.model}: {failed[0].name}: {failed[0].detail}" if failed else None
 
 
-def _name(trial: Row | Trial) -> str:
+def describe(trial: Row | Trial) -> str:
+    """A trial among those of its entry, in words."""
     test = ", tested" if trial.tested else ""
     return (
         f"lengths {'+'.join(map(str, trial.lengths))}, seed {trial.seed}, N = {trial.n_samples}, "
