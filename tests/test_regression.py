@@ -8,16 +8,8 @@ import random
 import pytest
 
 from kbench.errors import KbenchError
-from kbench.regression import (
-    ALPHA,
-    Reading,
-    Verdict,
-    compare,
-    gravest,
-    interval,
-    judge,
-    read,
-)
+from kbench.measured import read
+from kbench.regression import ALPHA, Reading, Verdict, compare, gravest, interval, judge
 
 SEEDS = (1, 2, 3, 4, 5)
 SAME, REGRESSION, INCONCLUSIVE, BROKEN = Verdict

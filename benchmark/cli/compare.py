@@ -13,13 +13,8 @@ import typer
 from kbench.cli.console import claim_stdout, out, print_json
 from kbench.cli.options import JsonOption
 from kbench.errors import KbenchError
-from kbench.regression import (
-    TOLERANCE,
-    CellComparison,
-    Comparison,
-    Measured,
-    read,
-)
+from kbench.measured import Measured, read
+from kbench.regression import TOLERANCE, CellComparison, Comparison
 from kbench.regression import compare as compare_cells
 from kbench.timing import Timing, compare_speed, read_timing
 
