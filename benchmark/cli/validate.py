@@ -120,7 +120,7 @@ def _run_again(
     with local(min(workers, len(trials) or 1), device=device) as executor:
         for trial, result in run_again(trials.values(), executor):
             found[trial.key()] = result
-            left -= seconds[trial.key()]
+            left = max(0.0, left - seconds[trial.key()])
             for path in [p for p, c in waiting.items() if c.rows.keys() <= found.keys()]:
                 yield path, waiting.pop(path).problems(found)
                 each = (time.monotonic() - started) / max(all_seconds - left, 1e-3)
