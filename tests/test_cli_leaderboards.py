@@ -59,6 +59,7 @@ def test_validate_says_what_is_refused_and_why(folder, tmp_path, kbench_here):
     assert done.returncode == 1
     assert f"{place}: refused: kappa.verdict is isolated, its trials give sharing" in done.stdout
     assert "1 entries looked at, 1 refused" in done.stderr
+    (tmp_path / "leaderboards" / "verified.json").write_text("spoilt by somebody else")
     one = kbench_here("validate", f"leaderboards/{place}", cwd=tmp_path)
     assert one.returncode == 1
 

@@ -68,7 +68,7 @@ def validate(
     checks: dict[Path, SpotCheck] = {}
     contents: dict[Path, bytes] = {}
     conforming: dict[str, str | None] = {}
-    ledger = trust.load(root)
+    ledger = trust.load(root) if unverified else {}
 
     def refuse(path: Path, problems: Sequence[str]) -> None:
         refused.update([path] if problems else [])
