@@ -93,7 +93,7 @@ def validate(
         refuse(path, problems)
         if record and checks[path].trials and not problems:
             trust.record(root, _place(path, root), contents[path], len(checks[path].trials))
-    again = sum(len(check.trials) for check in checks.values())
+    again = len({key for check in checks.values() for key in check.rows})
     after = f", {again} trials run again" if spot_check else ""
     say(f"{len(files)} entries looked at, {len(refused)} refused{after}")
     return 1 if refused else 0
