@@ -1,12 +1,22 @@
 """The selective scan of Mamba (Gu & Dao 2023, arXiv 2312.00752, section 3.2), in two backends."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from kbench.errors import KbenchError, unknown
+
+
+def _side_by_side(info: Any, in_dims: Any, inputs: Any, last: Sequence[int]) -> list[Any]:
+    """The axis of a stack's members before the `last` axes of each input that is a tensor."""
+    return [
+        z if not isinstance(z, Tensor)
+        else torch.stack([z] * info.batch_size, -n - 1) if dim is None
+        else z.movedim(dim, -n - 1)
+        for z, dim, n in zip(inputs, in_dims, last, strict=True)
+    ]  # fmt: skip
 
 
 class SelectiveScan(torch.autograd.Function):
@@ -16,7 +26,7 @@ class SelectiveScan(torch.autograd.Function):
     delta_TBE, x_TBE, A_SE, B_TSB, C_TSB, h_SBE or None, low → y_TBE, decays and states. Every step
     works on one [S, B, E] slice, which stays in the processor's cache, with the longest axis last
     for its vector units; autograd over whole sequences would walk through main memory a dozen
-    times. The backward pass is the adjoint recurrence, run from the end.
+    times. Under vmap every member of a stack has an A of its own, and axes K before those of E.
     """
 
     @staticmethod
@@ -29,7 +39,7 @@ class SelectiveScan(torch.autograd.Function):
         scratch_SBE = torch.empty_like(h_TSBE[0])
         y_TBE, u_TBE = torch.empty_like(x), delta * x
         for t, (decay, h) in enumerate(zip(decay_TSBE, h_TSBE, strict=True)):
-            torch.mul(delta[t], A.unsqueeze(1), out=decay).exp_()
+            torch.mul(delta[t], A.unsqueeze(-2), out=decay).exp_()
             if low:
                 decay.mul_(1 - low).add_(low)
             torch.mul(u_TBE[t], B[t].unsqueeze(-1), out=h)
@@ -51,11 +61,31 @@ class SelectiveScan(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        """dh_t = C_t dy_t + a_{t+1} dh_{t+1}, and from it the gradient of all but the start."""
-        delta, x, A, B, C, start, decay, h = ctx.saved_tensors
-        dy = grads[0]
-        if dy is None:
+        """The gradient of all but the start, by the adjoint recurrence."""
+        if grads[0] is None:
             return (None,) * 7
+        return *ScanGradient.apply(grads[0], *ctx.saved_tensors, ctx.low), None, None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *inputs: Any) -> Any:
+        """All members of a stack in one scan."""
+        inputs_K = _side_by_side(info, in_dims, inputs, (2, 2, 1, 1, 1, 2, 0))
+        return SelectiveScan.apply(*inputs_K), (1, 2, 2)
+
+
+class ScanGradient(torch.autograd.Function):
+    """dh_t = C_t dy_t + a_{t+1} dh_{t+1}, run from the end.
+
+    dy_TBE, delta_TBE, x_TBE, A_SE, B_TSB, C_TSB, h_SBE or None, decay_TSBE, h_TSBE, low → the
+    gradients of delta, x, A, B and C.
+    """
+
+    @staticmethod
+    def forward(
+        dy: Tensor, delta: Tensor, x: Tensor, A: Tensor, B: Tensor, C: Tensor, start: Any,
+        decay: Tensor, h: Tensor, low: float,
+    ) -> Any:  # fmt: skip
+        """Every step works on one slice, as the scan does."""
         ddelta, dx, dB, dC = (torch.empty_like(z) for z in (delta, x, B, C))
         dA, dh = torch.zeros_like(A), torch.zeros_like(h[0])
         scratch = torch.empty_like(dh)
@@ -67,15 +97,25 @@ class SelectiveScan(torch.autograd.Function):
             torch.mul(du, x[t], out=ddelta[t])
             torch.mul(du, delta[t], out=dx[t])
             before = h[t - 1] if t else start
-            offset = before * dh * ctx.low if before is not None and ctx.low else None
+            offset = before * dh * low if before is not None and low else None
             dh.mul_(decay[t])
             if before is not None:
                 dlog_decay = before * dh
                 if offset is not None:
                     dlog_decay -= offset  # da/d(ΔA) = a − low
-                ddelta[t] += torch.mul(dlog_decay, A.unsqueeze(1), out=scratch).sum(0)
-                dA += dlog_decay.mul_(delta[t]).sum(1)
-        return ddelta, dx, dA, dB, dC, None, None
+                ddelta[t] += torch.mul(dlog_decay, A.unsqueeze(-2), out=scratch).sum(0)
+                dA += dlog_decay.mul_(delta[t]).sum(-2)
+        return ddelta, dx, dA, dB, dC
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        """Nothing to keep: it is not differentiated again."""
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *inputs: Any) -> Any:
+        """Of all members of a stack."""
+        inputs_K = _side_by_side(info, in_dims, inputs, (2, 2, 2, 1, 1, 1, 2, 2, 2, 0))
+        return ScanGradient.apply(*inputs_K), (1, 1, 1, 2, 2)
 
 
 def torch_scan(

@@ -16,7 +16,7 @@ from kbench.stack import Stack, why_not
 from kbench.supervision import IGNORE
 from kbench.training import train
 
-STACKABLE = sorted(set(models.names()) - {"lstm", "mamba", "mamba-neg"})
+STACKABLE = sorted(set(models.names()) - {"lstm"})
 SMALL = {"width": 16}
 
 

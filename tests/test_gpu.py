@@ -100,7 +100,9 @@ def test_a_trial_trains_on_the_gpu(cell):
     assert there.environment["device"] == torch.cuda.get_device_name()
 
 
-@pytest.mark.parametrize("model", ["transformer", "transformer-alibi", "rnn", "dense-ssm", "xlstm"])
+@pytest.mark.parametrize(
+    "model", ["transformer", "transformer-alibi", "rnn", "dense-ssm", "xlstm", "mamba"]
+)
 def test_a_captured_cohort_ends_as_its_trials_alone_on_the_cpu(model):
     cohort = cohort_of(model, eps=0.8)
     there, here = train(cohort, device="cuda"), train(cohort)
@@ -111,7 +113,7 @@ def test_a_captured_cohort_ends_as_its_trials_alone_on_the_cpu(model):
         assert ours.best_loss == pytest.approx(theirs.best_loss, rel=0.1)
 
 
-@pytest.mark.parametrize("model", ["transformer", "rnn", "looped-transformer", "deltanet"])
+@pytest.mark.parametrize("model", ["transformer", "rnn", "looped-transformer", "mamba-neg"])
 def test_a_step_is_captured(model):
     captured = Cohort([Member(t, *splits(t), "cuda") for t in cohort_of(model)])
     captured.step()

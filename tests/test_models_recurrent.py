@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from oracles import SHAPES, VOCAB, assert_agrees, assert_same, draw_tokens, shake, under
 from torch import nn, sigmoid
-from torch.func import functional_call
+from torch.func import functional_call, grad_and_value, vmap
+from torch.utils._pytree import tree_map
 
 from kbench.models.deltanet import delta_rule
 from kbench.registry import models
@@ -157,6 +158,30 @@ def test_scan_passes_gradcheck(low, started):
     inputs, start = scan_inputs(4, 2, 3, 2)
     start = start if started else None
     assert torch.autograd.gradcheck(lambda *z: torch_scan(*z, start, low)[0], inputs)
+
+
+@pytest.mark.parametrize("shared", [(), (1,), (2, 3, 4), (5,)])
+@pytest.mark.parametrize("low", DECAYS)
+def test_a_stack_scans_as_its_members_do(low, shared):
+    """Values and gradients, also where all members have some of the inputs in common."""
+    inputs, start = scan_inputs(4, 2, 3, 5)
+    own = torch.tensor([1.0, 0.3, 0.7]).double()
+    one = [z.detach() for z in (*inputs, start)]
+    stacked = [z if k in shared else torch.stack([z * f for f in own]) for k, z in enumerate(one)]
+    dims = tuple(None if k in shared else 0 for k in range(6))
+    weights = torch.linspace(-1, 2, 24).double().view(4, 2, 3)
+
+    def value(*z):
+        y, end = torch_scan(*z, low)
+        return (y * weights).sum(), end
+
+    gradients = grad_and_value(value, argnums=(0, 1, 2, 3, 4), has_aux=True)
+    together = vmap(gradients, in_dims=dims)(*stacked)
+    for k in range(len(own)):
+        alone = gradients(
+            *(z if dim is None else z[k] for z, dim in zip(stacked, dims, strict=True))
+        )
+        torch.testing.assert_close(tree_map(lambda z, k=k: z[k], together), alone)
 
 
 @pytest.mark.parametrize("low", DECAYS)
