@@ -127,18 +127,78 @@ def torch_scan(
     return y_TBE, h_TSBE[-1]
 
 
+class KernelScan(torch.autograd.Function):
+    """u_BET, delta_BET, A_ES, B_BST, C_BST → y_BET, last h_BES, by mamba-ssm's kernel.
+
+    Its `selective_scan_fn` cannot be transformed by vmap, but lets groups of channels have B and C
+    of their own: a stack is one model with as many groups as there are members.
+    """
+
+    @staticmethod
+    def forward(*inputs: Tensor) -> Any:
+        """One call of the kernel."""
+        from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
+
+        return selective_scan_fn(*inputs, return_last_state=True)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        """Keep the inputs; only y is differentiable."""
+        ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        """By the kernel's own gradient."""
+        if grads[0] is None:
+            return (None,) * 5
+        return KernelGradient.apply(grads[0], *ctx.saved_tensors)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *inputs: Any) -> Any:
+        """All members of a stack in one call."""
+        u, delta, A, B, C = _side_by_side(info, in_dims, inputs, (2,) * 5)
+        y, h = KernelScan.apply(u.flatten(1, 2), delta.flatten(1, 2), A.flatten(0, 1), B, C)
+        return (y.unflatten(1, u.shape[1:3]), h.unflatten(1, u.shape[1:3])), (1, 1)
+
+
+class KernelGradient(torch.autograd.Function):
+    """dy_BET and the inputs of KernelScan → their gradients; the kernel runs forward once more."""
+
+    @staticmethod
+    def forward(dy: Tensor, *inputs: Tensor) -> Any:
+        """Forward and backward, apart from the graph around it."""
+        from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
+
+        with torch.enable_grad():
+            again = [z.detach().requires_grad_() for z in inputs]
+            return torch.autograd.grad(selective_scan_fn(*again), again, dy)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        """Nothing to keep: it is not differentiated again."""
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *inputs: Any) -> Any:
+        """Of all members of a stack."""
+        dy, u, delta, A, B, C = _side_by_side(info, in_dims, inputs, (2,) * 6)
+        du, ddelta, dA, dB, dC = KernelGradient.apply(
+            dy.flatten(1, 2), u.flatten(1, 2), delta.flatten(1, 2), A.flatten(0, 1), B, C
+        )
+        members = u.shape[1:3]
+        du, ddelta = du.unflatten(1, members), ddelta.unflatten(1, members)
+        return (du, ddelta, dA.unflatten(0, members), dB, dC), (1, 1, 0, 1, 1)
+
+
 def kernel_scan(
     delta: Tensor, x: Tensor, A: Tensor, B: Tensor, C: Tensor, start: Any = None, low: float = 0.0
 ) -> tuple[Tensor, Tensor]:
     """The same by mamba-ssm's kernel, which begins at h = 0 and has no `low`."""
-    from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
-
     if start is not None or low:
         return torch_scan(delta, x, A, B, C, start, low)
     u_BET, delta_BET, B_BST, C_BST = (z.permute(1, 2, 0).contiguous() for z in (x, delta, B, C))
-    y_BET, h_BES = selective_scan_fn(
-        u_BET, delta_BET, A.T.contiguous(), B_BST, C_BST, return_last_state=True
-    )
+    y_BET, h_BES = KernelScan.apply(u_BET, delta_BET, A.T.contiguous(), B_BST, C_BST)
     return y_BET.permute(2, 0, 1), h_BES.permute(2, 0, 1)
 
 

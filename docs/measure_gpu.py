@@ -2,7 +2,7 @@
 
     python docs/measure_gpu.py
 
-Sizes of `quick`, modadd m = 5 at length 6, batch 64, 437 validation samples, our own scan.
+Sizes of `quick`, modadd m = 5 at length 6, batch 64, 437 validation samples.
 """
 
 import sys
@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from kbench.cohort import Cohort
+from kbench.modules import backends
 from kbench.registry import models
 from kbench.training import _stacks
 
@@ -34,10 +35,11 @@ def milliseconds(function, repeats=10):
 
 def main():
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}; ms")
-    print(f"{'model':20}{'alone':>8}{'fifteen':>9}{'captured':>10}{'their validation':>18}")
-    for name in models.names():
-        members = [a_member(name, 6, device="cuda") for _ in range(COHORT)]
-        row = f"{name:20}{milliseconds(members[0].step):8.2f}"
+    heads = f"{'alone':>8}{'fifteen':>9}{'captured':>10}{'their validation':>18}"
+    print(f"{'model':20}{'backend':12}{heads}")
+    for name, backend in [(e, b) for e in models.names() for b in backends(models[e])]:
+        members = [a_member(name, 6, device="cuda", backend=backend) for _ in range(COHORT)]
+        row = f"{name:20}{backend:12}{milliseconds(members[0].step):8.2f}"
         if _stacks(members):
             cohort = Cohort(members)
             step = milliseconds(cohort.step)

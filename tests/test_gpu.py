@@ -71,6 +71,20 @@ def test_the_kernel_learns_what_our_scan_learns():
 
 
 @needs_kernel
+def test_a_cohort_is_one_call_of_the_kernel():
+    there = train(cohort_of("mamba", backend="mamba-ssm", eps=0.8), device="cuda")
+    here = train(cohort_of("mamba", eps=0.8))
+    for ours, theirs in zip(there, here, strict=True):
+        assert ours.environment["stacked"]
+        assert ours.outcome == theirs.outcome
+        assert ours.best_loss == pytest.approx(theirs.best_loss, rel=0.1)
+    trials = cohort_of("mamba", backend="mamba-ssm")
+    captured = Cohort([Member(t, *splits(t), "cuda") for t in trials])
+    captured.step()
+    assert captured._captures
+
+
+@needs_kernel
 def test_a_run_takes_the_kernel_and_two_backends_share_no_trial(tiny_yaml, tmp_path):
     words = ["--model", "mamba", "--task", "modadd", "--set", "m=2", "--lengths", "3-4",
              "--supervision", "aligned", "--protocol", tiny_yaml, "--json"]  # fmt: skip

@@ -5,6 +5,8 @@ Where nothing else is said in float64, where two correct forms differ by roundin
 
 import itertools
 import math
+import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,7 +18,7 @@ from torch.utils._pytree import tree_map
 
 from kbench.models.deltanet import delta_rule
 from kbench.registry import models
-from kbench.scan import SelectiveScan, torch_scan
+from kbench.scan import SelectiveScan, kernel_scan, torch_scan
 
 LENGTH = 500
 """Of sequences whose every state is known: no error may build up."""
@@ -160,9 +162,42 @@ def test_scan_passes_gradcheck(low, started):
     assert torch.autograd.gradcheck(lambda *z: torch_scan(*z, start, low)[0], inputs)
 
 
+def like_the_kernel(u, delta, A, B, C, return_last_state=False):
+    """u_BET, delta_BET, A_ES, B_BST or B_BGST, C alike → y_BET, h_BES: mamba-ssm's, written out.
+
+    As its own function it cannot be transformed by vmap.
+    """
+    assert not torch._C._are_functorch_transforms_active()
+    B, C = (z.unsqueeze(1) if z.dim() == 3 else z for z in (B, C))
+    B, C = (z.repeat_interleave(u.shape[1] // z.shape[1], dim=1) for z in (B, C))
+    h, y = torch.zeros(*u.shape[:2], A.shape[1]).to(u), []
+    for t in range(u.shape[2]):
+        h = (delta[..., t, None] * A).exp() * h + (delta * u)[..., t, None] * B[..., t]
+        y.append((h * C[..., t]).sum(-1))
+    return (torch.stack(y, -1), h) if return_last_state else torch.stack(y, -1)
+
+
+@pytest.fixture
+def kernel(monkeypatch):
+    """The package, with a function in place of its kernel that also runs on a CPU."""
+    module = SimpleNamespace(selective_scan_fn=like_the_kernel)
+    monkeypatch.setitem(sys.modules, "mamba_ssm.ops.selective_scan_interface", module)
+
+
+@pytest.mark.usefixtures("kernel")
+def test_the_kernel_is_given_what_it_takes():
+    inputs, _ = scan_inputs(4, 2, 3, 5)
+    y, end = kernel_scan(*inputs)
+    expected, expected_end = naive_scan(*inputs, None, 0.0)
+    torch.testing.assert_close(end, expected_end)
+    assert_same_with_gradients(y, expected, inputs)
+
+
+@pytest.mark.usefixtures("kernel")
+@pytest.mark.parametrize("scan", [torch_scan, kernel_scan])
 @pytest.mark.parametrize("shared", [(), (1,), (2, 3, 4), (5,)])
-@pytest.mark.parametrize("low", DECAYS)
-def test_a_stack_scans_as_its_members_do(low, shared):
+@pytest.mark.parametrize(("low", "starts"), [(0.0, False), (0.0, True), (-1.0, True)])
+def test_a_stack_scans_as_its_members_do(low, starts, shared, scan):
     """Values and gradients, also where all members have some of the inputs in common."""
     inputs, start = scan_inputs(4, 2, 3, 5)
     own = torch.tensor([1.0, 0.3, 0.7]).double()
@@ -172,7 +207,7 @@ def test_a_stack_scans_as_its_members_do(low, shared):
     weights = torch.linspace(-1, 2, 24).double().view(4, 2, 3)
 
     def value(*z):
-        y, end = torch_scan(*z, low)
+        y, end = scan(*z[:5], z[5] if starts else None, low)
         return (y * weights).sum(), end
 
     gradients = grad_and_value(value, argnums=(0, 1, 2, 3, 4), has_aux=True)

@@ -18,7 +18,7 @@ from kbench.training import Member, source_of
 from kbench.trial import Trial
 
 
-def a_member(model, length, n_validation=437, device="cpu"):
+def a_member(model, length, n_validation=437, device="cpu", backend="torch"):
     """A trial on 1000 samples of one length; modulo 5, so that no universe is too small."""
     training = Training(
         eps=1e-9,
@@ -32,7 +32,7 @@ def a_member(model, length, n_validation=437, device="cpu"):
         model=model,
         model_version=models[model].version,
         size=models[model].preset("quick"),
-        backend="torch",
+        backend=backend,
         task="modadd",
         task_version=1,
         task_params={"m": 5},
