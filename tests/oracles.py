@@ -47,3 +47,18 @@ def shake(model, seed=2):
 def under(prefix, parameters):
     """The parameters below a prefix, without it."""
     return {k.removeprefix(prefix): p for k, p in parameters.items() if k.startswith(prefix)}
+
+
+def draw(*shapes, seed=4):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
+
+
+def assert_same_with_gradients(actual, expected, inputs):
+    """Outputs, and from a random direction of theirs the gradients of the inputs."""
+    torch.testing.assert_close(actual, expected)
+    (direction,) = draw(actual.shape, seed=5)
+    torch.testing.assert_close(
+        torch.autograd.grad(actual, inputs, direction),
+        torch.autograd.grad(expected, inputs, direction, materialize_grads=True),
+    )

@@ -15,7 +15,6 @@ from torch.utils._pytree import tree_leaves
 
 from kbench.models.mamba import Mamba, Mixer
 from kbench.registry import models
-from kbench.scan import SelectiveScan
 
 MAX_LEN = 9
 
@@ -218,45 +217,6 @@ def test_mamba_is_mambapy(width, layers, shape, dtype, tolerance):
     with torch.no_grad():
         model.embedding.weight *= 0.01  # mean squares near 1e-4: the norms' epsilon shows
     assert_agrees(model, mambapy_reference, draw_tokens(*shape), tolerance)
-
-
-def naive_scan(delta_TBE, x_TBE, A_SE, B_TSB, C_TSB):
-    """The recurrence, left to autograd."""
-    h_SBE = torch.zeros(len(A_SE), *x_TBE.shape[1:], dtype=x_TBE.dtype)
-    y = []
-    for delta, x, B, C in zip(delta_TBE, x_TBE, B_TSB, C_TSB, strict=True):
-        h_SBE = torch.exp(torch.einsum("be,se->sbe", delta, A_SE)) * h_SBE
-        h_SBE = h_SBE + torch.einsum("be,be,sb->sbe", delta, x, B)
-        y.append(torch.einsum("sbe,sb->be", h_SBE, C))
-    return torch.stack(y)
-
-
-def scan_inputs(T, B, E, S):
-    """delta_TBE > 0, x_TBE, A_SE < 0, B_TSB, C_TSB."""
-    generator = torch.Generator().manual_seed(4)
-    delta, x, A, B_TSB, C_TSB = (
-        torch.randn(shape, generator=generator, dtype=torch.float64)
-        for shape in [(T, B, E), (T, B, E), (S, E), (T, S, B), (T, S, B)]
-    )
-    return [z.requires_grad_() for z in (F.softplus(delta), x, -A.abs(), B_TSB, C_TSB)]
-
-
-@pytest.mark.parametrize("sizes", [(1, 1, 1, 1), (1, 3, 4, 2), (5, 2, 3, 4), (37, 2, 8, 16)])
-def test_scan_is_the_naive_recurrence(sizes):
-    inputs = scan_inputs(*sizes)
-    y, expected = SelectiveScan.apply(*inputs, None, 0.0)[0], naive_scan(*inputs)
-    torch.testing.assert_close(y, expected)
-    direction = torch.randn_like(y)
-    torch.testing.assert_close(
-        torch.autograd.grad(y, inputs, direction),
-        torch.autograd.grad(expected, inputs, direction, materialize_grads=True),
-    )
-
-
-@pytest.mark.parametrize("sizes", [(1, 2, 2, 2), (4, 2, 3, 2)])
-def test_scan_passes_gradcheck(sizes):
-    inputs = scan_inputs(*sizes)
-    assert torch.autograd.gradcheck(lambda *z: SelectiveScan.apply(*z, None, 0.0)[0], inputs)
 
 
 @pytest.mark.parametrize(("width", "rank"), [(1, 1), (16, 1), (17, 2), (100, 7)])
