@@ -104,6 +104,21 @@ def test_an_entry_is_replaced_only_when_asked(tmp_path, kbench_here):
     assert not list(tmp_path.rglob("*.new"))
 
 
+@pytest.mark.parametrize("choice", [["--device", "cuda"], []])
+def test_what_a_kernel_has_measured_is_submitted_from_a_machine_without_it(
+    choice, tmp_path, kbench_here
+):
+    cell = board_cell(model="mamba", backend="mamba-ssm")
+    with Store(tmp_path / ".kbench") as store:
+        measured(cell, store)
+    words = ["submit", "--model", "mamba", "--task", "modadd", "--set", "m=2", "--lengths", "3-5",
+             "--supervision", "aligned"]  # fmt: skip
+    done = kbench_here(*words, "--backend", "mamba-ssm", *choice, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert '"backend": "mamba-ssm"' in (tmp_path / "leaderboards" / location(cell)).read_text()
+    assert kbench_here(*words, "--backend", "torch", cwd=tmp_path).returncode == 2
+
+
 def test_made_up_entries_do_not_survive_a_spot_check(folder):
     done = kbench("validate", "leaderboards", "--spot-check", "3", "--seed", "1", cwd=folder)
     assert done.returncode == 1

@@ -111,8 +111,12 @@ def to_cells(
     reference: str | None,
     device: str,
     backend: str,
+    here: bool = True,
 ) -> "list[Cell]":
-    """Every model on every task under every supervision; raises KbenchError for bad input."""
+    """Every model on every task under every supervision; raises KbenchError for bad input.
+
+    With `here` false they have been measured, and this machine need not have the backend.
+    """
     from kbench import protocol as protocols
     from kbench.contract import made
     from kbench.data import DISTRIBUTIONS
@@ -145,7 +149,7 @@ def to_cells(
         params[task.name] = but_defaults(task, preset | changes[task.name])
         made(task, params[task.name], spans[task.name] + tested[task.name])
     model_entries = [models[name] for name in _once(model_names)]
-    backends = _backends(model_entries, backend, device)
+    backends = _backends(model_entries, backend, device, here)
 
     from kbench.conformance import ensure_usable
     from kbench.executors.local import one_thread
@@ -232,18 +236,19 @@ def look_over_device(device: str) -> None:
         raise KbenchError("--device cuda: torch sees no CUDA device here")
 
 
-def _backends(entries: "Sequence[Entry]", wanted: str, device: str) -> dict[str, str]:
+def _backends(entries: "Sequence[Entry]", wanted: str, device: str, here: bool) -> dict[str, str]:
     """The backend of each model; one that does not have the backend wanted keeps plain torch."""
     from kbench.modules import backends
     from kbench.scan import BACKENDS, missing
 
-    look_over_device(device)
+    if here or wanted == "auto":
+        look_over_device(device)
     if wanted == "auto":
         able = {e.name: [b for b in backends(e) if not missing(b, device)] for e in entries}
         return {name: found[-1] for name, found in able.items()}
     if wanted not in BACKENDS:
         raise unknown("backend", wanted, ["auto", *BACKENDS])
-    if reason := missing(wanted, device):
+    if here and (reason := missing(wanted, device)):
         raise KbenchError(f"--backend {wanted}: {reason}")
     chosen = {e.name: wanted if wanted in backends(e) else "torch" for e in entries}
     if wanted not in chosen.values():

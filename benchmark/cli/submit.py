@@ -53,8 +53,9 @@ def submit(
 ) -> None:
     """Make leaderboard entries of what `kbench run` with the same options has measured.
 
-    Nothing is run. A cell that is not complete, or ran from a changed working tree, is refused
-    with the command that completes it; none is written unless all can be.
+    Nothing is run: this machine need not have the device or a backend that is named. A cell that
+    is not complete, or ran from a changed working tree, is refused with the command that completes
+    it; none is written unless all can be.
     """
     from kbench.leaderboard.entry import text_of
     from kbench.leaderboard.place import location
@@ -65,7 +66,7 @@ def submit(
         model_names=model, task_names=task, supervisions=supervision, protocol_name=protocol,
         lengths=lengths, settings=set_, seeds=seeds, distributions=distribution,
         extrapolate=extrapolate or (None if distribution else "2x"),
-        match=None, reference=None, device=device, backend=backend,
+        match=None, reference=None, device=device, backend=backend, here=False,
     )  # fmt: skip
     paths = [leaderboards / location(cell) for cell in cells]
     for path in paths:
