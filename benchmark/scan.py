@@ -9,13 +9,13 @@ from torch import Tensor
 from kbench.errors import KbenchError, unknown
 
 
-def _side_by_side(info: Any, in_dims: Any, inputs: Any, last: Sequence[int]) -> list[Any]:
-    """The axis of a stack's members before the `last` axes of each input that is a tensor."""
+def _side_by_side(info: Any, in_dims: Any, inputs: Any, axes: Sequence[int]) -> list[Any]:
+    """The members of a stack along these axes of the inputs that are tensors."""
     return [
         z if not isinstance(z, Tensor)
-        else torch.stack([z] * info.batch_size, -n - 1) if dim is None
-        else z.movedim(dim, -n - 1)
-        for z, dim, n in zip(inputs, in_dims, last, strict=True)
+        else torch.stack([z] * info.batch_size, axis) if dim is None
+        else z.movedim(dim, axis)
+        for z, dim, axis in zip(inputs, in_dims, axes, strict=True)
     ]  # fmt: skip
 
 
@@ -26,7 +26,7 @@ class SelectiveScan(torch.autograd.Function):
     delta_TBE, x_TBE, A_SE, B_TSB, C_TSB, h_SBE or None, low → y_TBE, decays and states. Every step
     works on one [S, B, E] slice, which stays in the processor's cache, with the longest axis last
     for its vector units; autograd over whole sequences would walk through main memory a dozen
-    times. Under vmap every member of a stack has an A of its own, and axes K before those of E.
+    times. Under vmap, with K members: delta_TKBE, x_TKBE, A_SKE, B_TSKB, C_TSKB and h_SKBE.
     """
 
     @staticmethod
@@ -69,7 +69,7 @@ class SelectiveScan(torch.autograd.Function):
     @staticmethod
     def vmap(info: Any, in_dims: Any, *inputs: Any) -> Any:
         """All members of a stack in one scan."""
-        inputs_K = _side_by_side(info, in_dims, inputs, (2, 2, 1, 1, 1, 2, 0))
+        inputs_K = _side_by_side(info, in_dims, inputs, (1, 1, 1, 2, 2, 1, 0))
         return SelectiveScan.apply(*inputs_K), (1, 2, 2)
 
 
@@ -114,7 +114,7 @@ class ScanGradient(torch.autograd.Function):
     @staticmethod
     def vmap(info: Any, in_dims: Any, *inputs: Any) -> Any:
         """Of all members of a stack."""
-        inputs_K = _side_by_side(info, in_dims, inputs, (2, 2, 2, 1, 1, 1, 2, 2, 2, 0))
+        inputs_K = _side_by_side(info, in_dims, inputs, (1, 1, 1, 1, 2, 2, 1, 2, 2, 0))
         return ScanGradient.apply(*inputs_K), (1, 1, 1, 2, 2)
 
 
@@ -125,6 +125,18 @@ def torch_scan(
     B_TSB, C_TSB = B.transpose(1, 2).contiguous(), C.transpose(1, 2).contiguous()
     y_TBE, _, h_TSBE = SelectiveScan.apply(delta, x, A, B_TSB, C_TSB, start, low)
     return y_TBE, h_TSBE[-1]
+
+
+_KERNEL_AXES = (1, 1, 0, 1, 1)
+"""Of the members in u_BKET, delta_BKET, A_KES, B_BKST and C_BKST."""
+
+
+def _as_groups(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> list[Tensor]:
+    """A stack as one model whose channels come in groups."""
+    # What was a stack before has groups already, and B and C for each of them.
+    return [
+        u.flatten(1, 2), delta.flatten(1, 2), A.flatten(0, 1), B.flatten(1, -3), C.flatten(1, -3)
+    ]  # fmt: skip
 
 
 class KernelScan(torch.autograd.Function):
@@ -158,8 +170,8 @@ class KernelScan(torch.autograd.Function):
     @staticmethod
     def vmap(info: Any, in_dims: Any, *inputs: Any) -> Any:
         """All members of a stack in one call."""
-        u, delta, A, B, C = _side_by_side(info, in_dims, inputs, (2,) * 5)
-        y, h = KernelScan.apply(u.flatten(1, 2), delta.flatten(1, 2), A.flatten(0, 1), B, C)
+        u, delta, A, B, C = _side_by_side(info, in_dims, inputs, _KERNEL_AXES)
+        y, h = KernelScan.apply(*_as_groups(u, delta, A, B, C))
         return (y.unflatten(1, u.shape[1:3]), h.unflatten(1, u.shape[1:3])), (1, 1)
 
 
@@ -182,13 +194,10 @@ class KernelGradient(torch.autograd.Function):
     @staticmethod
     def vmap(info: Any, in_dims: Any, *inputs: Any) -> Any:
         """Of all members of a stack."""
-        dy, u, delta, A, B, C = _side_by_side(info, in_dims, inputs, (2,) * 6)
-        du, ddelta, dA, dB, dC = KernelGradient.apply(
-            dy.flatten(1, 2), u.flatten(1, 2), delta.flatten(1, 2), A.flatten(0, 1), B, C
-        )
-        members = u.shape[1:3]
-        du, ddelta = du.unflatten(1, members), ddelta.unflatten(1, members)
-        return (du, ddelta, dA.unflatten(0, members), dB, dC), (1, 1, 0, 1, 1)
+        dy, *inputs_K = _side_by_side(info, in_dims, inputs, (1, *_KERNEL_AXES))
+        gradients = KernelGradient.apply(dy.flatten(1, 2), *_as_groups(*inputs_K))
+        shaped = (d.reshape(z.shape) for d, z in zip(gradients, inputs_K, strict=True))
+        return tuple(shaped), _KERNEL_AXES
 
 
 def kernel_scan(

@@ -69,13 +69,20 @@ def like_the_kernel(u, delta, A, B, C, return_last_state=False):
 
 
 @pytest.fixture
-def kernel(monkeypatch):
-    """The package, with a function in place of its kernel that also runs on a CPU."""
-    module = SimpleNamespace(selective_scan_fn=like_the_kernel)
+def calls(monkeypatch):
+    """Of what stands in the place of mamba-ssm's kernel: the shapes of B."""
+    shapes = []
+
+    def count(u, delta, A, B, C, **others):
+        shapes.append(B.shape)
+        return like_the_kernel(u, delta, A, B, C, **others)
+
+    module = SimpleNamespace(selective_scan_fn=count)
     monkeypatch.setitem(sys.modules, "mamba_ssm.ops.selective_scan_interface", module)
+    return shapes
 
 
-@pytest.mark.usefixtures("kernel")
+@pytest.mark.usefixtures("calls")
 def test_the_kernel_is_given_what_it_takes():
     inputs, _ = scan_inputs(4, 2, 3, 5)
     y, end = kernel_scan(*inputs)
@@ -84,30 +91,48 @@ def test_the_kernel_is_given_what_it_takes():
     assert_same_with_gradients(y, expected, inputs)
 
 
-@pytest.mark.usefixtures("kernel")
-@pytest.mark.parametrize("scan", [torch_scan, kernel_scan])
-@pytest.mark.parametrize("shared", [(), (1,), (2, 3, 4), (5,)])
-@pytest.mark.parametrize(("low", "starts"), [(0.0, False), (0.0, True), (-1.0, True)])
-def test_a_stack_scans_as_its_members_do(low, starts, shared, scan):
-    """Values and gradients, also where all members have some of the inputs in common."""
-    inputs, start = scan_inputs(4, 2, 3, 5)
-    own = torch.tensor([1.0, 0.3, 0.7]).double()
-    one = [z.detach() for z in (*inputs, start)]
-    stacked = [z if k in shared else torch.stack([z * f for f in own]) for k, z in enumerate(one)]
-    dims = tuple(None if k in shared else 0 for k in range(6))
+def gradients_of(scan, low, starts):
+    """Of a scan's every input but the start, with its value and last state, T = 4, B = 2, E = 3."""
     weights = torch.linspace(-1, 2, 24).double().view(4, 2, 3)
 
     def value(*z):
         y, end = scan(*z[:5], z[5] if starts else None, low)
         return (y * weights).sum(), end
 
-    gradients = grad_and_value(value, argnums=(0, 1, 2, 3, 4), has_aux=True)
+    return grad_and_value(value, argnums=(0, 1, 2, 3, 4), has_aux=True)
+
+
+WAYS = [(torch_scan, 0.0, False), (torch_scan, -1.0, True), (kernel_scan, 0.0, False)]
+
+
+@pytest.mark.parametrize("shared", [(), (1,), (2, 3, 4), (5,)])
+@pytest.mark.parametrize(("scan", "low", "starts"), WAYS)
+def test_a_stack_scans_as_its_members_do(scan, low, starts, shared, calls):
+    """Values and gradients, also where all members have some of the inputs in common."""
+    inputs, start = scan_inputs(4, 2, 3, 5)
+    own = torch.tensor([1.0, 0.3, 0.7]).double()
+    one = [z.detach() for z in (*inputs, start)]
+    stacked = [z if k in shared else torch.stack([z * f for f in own]) for k, z in enumerate(one)]
+    dims = tuple(None if k in shared else 0 for k in range(6))
+    gradients = gradients_of(scan, low, starts)
     together = vmap(gradients, in_dims=dims)(*stacked)
+    assert calls == [(2, 3, 5, 4)] * (2 if scan is kernel_scan else 0)
     for k in range(len(own)):
         alone = gradients(
             *(z if dim is None else z[k] for z, dim in zip(stacked, dims, strict=True))
         )
         torch.testing.assert_close(tree_map(lambda z, k=k: z[k], together), alone)
+
+
+@pytest.mark.usefixtures("calls")
+@pytest.mark.parametrize(("scan", "low", "starts"), WAYS)
+def test_stacks_of_stacks(scan, low, starts):
+    inputs, start = scan_inputs(4, 2, 3, 5)
+    own = torch.tensor([1.0, 0.3, 0.7, 0.5, 0.2, 0.9]).double()
+    flat = [torch.stack([z.detach() * f for f in own]) for z in (*inputs, start)]
+    gradients = gradients_of(scan, low, starts)
+    nested = vmap(vmap(gradients))(*(z.unflatten(0, (2, 3)) for z in flat))
+    torch.testing.assert_close(tree_map(lambda z: z.flatten(0, 1), nested), vmap(gradients)(*flat))
 
 
 @pytest.mark.parametrize("low", DECAYS)
