@@ -48,7 +48,7 @@ def lengthened(short: nn.Module, long: nn.Module) -> nn.Module:
 
 
 def backends(entry: Entry) -> tuple[str, ...]:
-    """The backends that a model can be built with: torch, which runs anywhere, the fastest last."""
+    """The backends that a model can be built with: torch, which runs anywhere, then kernels."""
     return getattr(entry.cls, "backends", ("torch",))
 
 

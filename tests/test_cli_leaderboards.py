@@ -26,6 +26,7 @@ def folder(tmp_path_factory):
 BAD = {
     "submit --model lstm --task modadd": "no trial store at .kbench",
     "submit --model lstmm --task modadd": "did you mean 'lstm'",
+    "submit --model lstm --task modadd --device cda --backend torch": "did you mean 'cuda'",
     "validate none.json": "no such entry or folder: none.json",
     "validate leaderboards --spot-check -1": "Invalid value for '--spot-check'",
     "validate leaderboards --record": "--record is for --spot-check K",

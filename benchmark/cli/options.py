@@ -67,7 +67,7 @@ ReferenceOption = Annotated[
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
 BackendOption = Annotated[
     str,
-    typer.Option("--backend", help="torch, mamba-ssm, or auto: the fastest that the device has."),
+    typer.Option("--backend", help="torch, mamba-ssm, or auto: a kernel where the device has one."),
 ]
 PlotOption = Annotated[
     Path | None, typer.Option("--plot", help="Where to write the plot: .svg or .png.")
@@ -81,7 +81,7 @@ ProfileOption = Annotated[
 ]
 WorkersOption = Annotated[
     int | None,
-    typer.Option("--workers", help="Processes. Default: one for each core."),
+    typer.Option("--workers", help="Processes. Default: one for each core; on a GPU one."),
 ]
 ExecutorOption = Annotated[
     str, typer.Option("--executor", help="Where trials run: local, or ray for a cluster.")
@@ -226,13 +226,13 @@ def all_subjects(
     return found, left_out
 
 
-def look_over_device(device: str) -> None:
-    """Raise KbenchError unless torch can train there."""
+def look_over_device(device: str, here: bool = True) -> None:
+    """Raise KbenchError unless there is such a device, and with `here`, torch can train on it."""
     import torch
 
     if device not in ("cpu", "cuda"):
         raise unknown("device", device, ["cpu", "cuda"])
-    if device == "cuda" and not torch.cuda.is_available():
+    if device == "cuda" and here and not torch.cuda.is_available():
         raise KbenchError("--device cuda: torch sees no CUDA device here")
 
 
@@ -241,8 +241,7 @@ def _backends(entries: "Sequence[Entry]", wanted: str, device: str, here: bool) 
     from kbench.modules import backends
     from kbench.scan import BACKENDS, missing
 
-    if here or wanted == "auto":
-        look_over_device(device)
+    look_over_device(device, here or wanted == "auto")
     if wanted == "auto":
         able = {e.name: [b for b in backends(e) if not missing(b, device)] for e in entries}
         return {name: found[-1] for name, found in able.items()}

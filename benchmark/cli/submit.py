@@ -53,7 +53,7 @@ def submit(
 ) -> None:
     """Make leaderboard entries of what `kbench run` with the same options has measured.
 
-    Nothing is run: this machine need not have the device or a backend that is named. A cell that
+    Nothing is run: this machine need not have a backend that is named. A cell that
     is not complete, or ran from a changed working tree, is refused with the command that completes
     it; none is written unless all can be.
     """

@@ -18,7 +18,7 @@ def kappa_text(row: Row) -> str:
 
 
 def rank_text(score: Score, scores: Iterable[Score]) -> str:
-    """`2`, or `2=` where others are not told from it; a dash for a model that lacks cells."""
+    """`2`, or `2=` where others have the same rank; a dash for a model that lacks cells."""
     if score.rank is None:
         return "–"
     ties = sum(other.rank == score.rank for other in scores)
@@ -54,13 +54,14 @@ def markdown(rows: Sequence[Row]) -> str:
         "entry: [CONTRIBUTING](../CONTRIBUTING.md).",
         "κ with its 95 % interval over seeds where every seed is bounded, else the bounds that "
         "the best of the grid leaves: `< x` says that all lengths together were not learned "
-        "from the largest training set. **Bold**: the interval lies above 1 (the lengths share) "
-        "or below 1 (they interfere). †: so many seeds by themselves lie on the other side of 1. "
+        "from the largest training set, `> x` that a length alone was not, *not identified* that "
+        "neither was. **Bold**: the interval lies above 1 (the lengths share) or below 1 (they "
+        "interfere). †: so many seeds by themselves lie on the other side of 1. "
         "✓: trials near N\\* were run again by the maintainers.",
         f"Models are ranked by the geometric mean, over cells, of κ relative to `{REFERENCE}`. "
         "The range is what censored searches leave open; the interval (95 %) adds what other seeds "
-        "might have given. Models that are not told apart share a rank; those that lack a cell "
-        "have none.",
+        "might have given. A rank is one more than the number of models whose whole interval lies "
+        "above; models that lack a cell have none.",
     ]
     for protocol, group in protocols(rows).items():
         parts.append(f"## {protocol}")
