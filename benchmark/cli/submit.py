@@ -53,9 +53,9 @@ def submit(
 ) -> None:
     """Make leaderboard entries of what `kbench run` with the same options has measured.
 
-    Nothing is run: this machine need not have a backend that is named. A cell that
-    is not complete, or ran from a changed working tree, is refused with the command that completes
-    it; none is written unless all can be.
+    Nothing is run: this machine need not have a backend that is named. A cell that is not
+    complete, or ran from a changed working tree, is refused with the command that completes it;
+    none is written unless all can be.
     """
     from kbench.leaderboard.entry import text_of
     from kbench.leaderboard.place import location
