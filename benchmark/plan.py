@@ -11,8 +11,9 @@ from kbench.study import Cell, CellRun, Lengths, SeedSearch
 PASS_SHARE, FAIL_SHARE, FAIL_SHARE_FUTILITY = 0.2, 1.0, 0.4
 """Steps of a typical passing and failing run, as shares of the budget, for the estimate of time.
 
-Means over 101 entries of `quick-1` were 0.25 and 0.44, over 11 of `cpu-2` 0.19 and 0.31. With 30 on
-`lookup`, where most runs fail at the end of the budget, those of `quick-1` are 0.31 and 0.54.
+Means over the trials of 14 entries of `cpu-2` are 0.19 and 0.35, over those of 59 of `quick-1` on
+`modadd` 0.20 and 0.37. On `lookup`, where most runs fail at the end of the budget, they are 0.73 and
+0.85 (42 entries): its cost is underestimated.
 """
 
 
