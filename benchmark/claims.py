@@ -415,16 +415,29 @@ def _extrapolation(board: Board) -> Part:
         name: {f"{r.model} {r.supervision}": rounded(r.beyond) for r in rows}
         for name, rows in (("κ above 1", sharing), ("κ at or below 1.25", others))
     }
+    # Where all lengths together are never learned, the sizes of the universes bound κ near 1.
+    weak = [row for row in others if row.kappa.low is None and (row.kappa.high or 0) > 1]
+    figures["of these, with a bound above 1 and nothing more"] = len(weak)
     holds = None
-    if min(len(sharing), len(others)) >= 3:
-        from scipy.stats import mannwhitneyu  # a second that other commands need not wait
-
-        p = float(mannwhitneyu(
-            [r.beyond for r in sharing], [r.beyond for r in others], alternative="greater"
-        ).pvalue)  # fmt: skip
+    if (p := _p_of_greater(sharing, others)) is not None:
         figures["p"] = rounded(p)
         holds = True if p < 0.05 else False if p > 0.95 else None
+    if weak:
+        learned = [row for row in others if row not in weak]
+        figures["p without these, no part of the verdict"] = rounded(
+            _p_of_greater(sharing, learned)
+        )
     return Part(holds=holds, figures=figures, rows=(*sharing, *others))
+
+
+def _p_of_greater(rows: Sequence[Row], others: Sequence[Row]) -> float | None:
+    """Mann-Whitney, one-sided, of the accuracies at 2L; None for fewer than three of either."""
+    if min(len(rows), len(others)) < 3:
+        return None
+    from scipy.stats import mannwhitneyu  # a second that other commands need not wait
+
+    values = [[row.beyond for row in group] for group in (rows, others)]
+    return float(mannwhitneyu(*values, alternative="greater").pvalue)
 
 
 JUDGES: dict[str, Callable[[Board], Part]] = {

@@ -221,6 +221,26 @@ def test_4_5_sharing_and_extrapolation():
     assert claim("4.5", sharing + others[:2]).verdict == "not-enough-evidence"
 
 
+def test_4_5_says_what_it_is_without_those_that_learn_nothing():
+    sharing = beyond(kappa_rows(**{f"{m}_aligned": (100, 60) for m in ("lstm", "gru", "rnn")}), 0.9)
+    interfering = beyond(kappa_rows(lstm_cot=(20, NEVER), gru_cot=(20, NEVER)), 0.1)
+    nothing = beyond(kappa_rows(rnn_cot=(NEVER, NEVER), xlstm_cot=(NEVER, NEVER)), 0.0)
+    assert all(row.kappa.low is None and 1 < row.kappa.high < 1.25 for row in nothing)
+
+    def figures(others):
+        (finding,) = claim("4.5", sharing + others).findings
+        weak = finding.figures["of these, with a bound above 1 and nothing more"]
+        return weak, finding.figures.get("p without these, no part of the verdict", "none")
+
+    assert figures(interfering + nothing) == (2, None)  # two that interfere are too few
+    interfering += kappa_rows(mamba_cot=(20, NEVER))
+    for i, row in enumerate(sharing + interfering):  # no ties
+        row.__dict__["beyond"] = 0.9 - 0.1 * i
+    # Three that all lie above three: one order of twenty.
+    assert figures(interfering + nothing) == (2, pytest.approx(1 / 20))
+    assert figures(interfering) == (0, "none")
+
+
 def test_other_tasks_and_models_move_no_verdict():
     rows = kappa_rows(transformer_cot=(20, NEVER), gru_cot=(100, 100))
     elsewhere = [row(together(100, 100), model="transformer", supervision="cot", task="permutation",

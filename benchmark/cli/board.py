@@ -67,12 +67,13 @@ def board(
     for name, group in protocols(rows).items():
         table = Table(title=f"{name}: κ relative to {reference}, geometric mean over cells",
                       title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)  # fmt: skip
-        for column in ("rank", "model", "relative κ", "95 %", "cells"):
+        for column in ("rank", "model", "relative κ", "95 %", "cells", "learned"):
             table.add_column(column)
         scores = ranking(group, reference)
         for score in scores:
             table.add_row(rank_text(score, scores), score.model, score_text(score),
-                          score_interval_text(score), str(score.cells))  # fmt: skip
+                          score_interval_text(score), str(score.cells),
+                          str(score.learned))  # fmt: skip
         if scores:
             out.print(table)
         table = Table(title=f"{name}: κ", title_justify="left", title_style="bold",

@@ -4,7 +4,7 @@ A model's score is the geometric mean, over the cells that the reference model h
 relative to the reference's on the same cell. What a censored search leaves open is carried along
 as bounds: all lengths together never need more than all samples there are, for whoever has seen
 them all knows them. So every score is a range, and its interval adds what other seeds might have
-given.
+given. Ranks do not depend on the reference: each two models are held against each other.
 """
 
 import math
@@ -12,10 +12,16 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from kbench.search import Bracket
 from kbench.sharing import blur
 
-RESAMPLES = 2000
+RESAMPLES = 20_000
+"""As many as the ends of an interval need to settle within about 1 %."""
+
+NORMAL = 1.96
+"""95 % of a normal distribution lie within so many standard deviations."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +32,8 @@ class Shared:
     high: float
     blur: float = 0.0
     """Standard deviation that brackets leave to either end."""
+    learned: bool = True
+    """Were all lengths together learned?"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,14 +42,17 @@ class Score:
 
     model: str
     rank: int | None
-    """One more than the models that are better beyond doubt, so that ties share it; None for a
-    model that lacks cells."""
+    """One more than the ranked models that are better beyond doubt, so that ties share it; None
+    for a model that lacks cells, or learned in none of them."""
     low: float
     high: float
     """Geometric mean of κ relative to the reference: as far as the searches tell."""
     interval: tuple[float, float]
     """95 %, from seeds drawn again, around both ends."""
     cells: int
+    learned: int
+    """Cells in which some seed learned all lengths together. In the others κ is as the universe
+    bounds it, near 1 for a model that learns nothing at all."""
 
 
 def shared(lengths: Sequence[Bracket], joint: Bracket, universes: Sequence[int]) -> Shared:
@@ -54,6 +65,7 @@ def shared(lengths: Sequence[Bracket], joint: Bracket, universes: Sequence[int])
         low=math.log(sum(low for low, _ in alone) / together[1]),
         high=math.log(total / together[0]),
         blur=math.hypot(_blur(joint), *parts),
+        learned=joint.high is not None,
     )
 
 
@@ -72,111 +84,99 @@ def _ends(bracket: Bracket, universe: int) -> tuple[float, float]:
 def rank(
     kappas: Mapping[str, Mapping[str, Sequence[Shared]]], reference: str, resamples: int = RESAMPLES
 ) -> list[Score]:
-    """Scores from kappas[model][cell][seed], best first; those that lack a cell last.
+    """Scores from kappas[model][cell][seed], best first; those without a rank last.
 
     The cells are those of the reference.
 
     The interval is a bootstrap: seeds are drawn with replacement within each cell, the same ones
-    for a model and its reference, whose data they share; cells are not drawn, the board is about
-    these. Few seeds lie closer to their own mean than seeds do to the truth, by √((n − 1)/n); what
-    is drawn is spread by as much. It is never narrower than what the brackets leave open.
+    for every model, since they share their data; cells are not drawn, the board is about these.
+    A bootstrap of few seeds is too narrow (Hesterberg, The American Statistician 69, 2015, 371):
+    they lie closer to their own mean than to the truth, by √((n − 1)/n), and Student's t is wider
+    than a normal distribution. What is drawn is spread by as much, the seeds of all cells telling
+    of one variance. The interval is never narrower than what the brackets leave open.
     """
     cells = sorted(kappas[reference])
     rng = random.Random(0)
     # A board's seeds are its protocol's; where somebody measured more, the first of them count.
-    seeds = {
-        cell: range(min(len(of[cell]) for of in kappas.values() if cell in of)) for cell in cells
-    }
+    seeds = {cell: min(len(of[cell]) for of in kappas.values() if cell in of) for cell in cells}
     draws = {
-        cell: [rng.choices(seeds[cell], k=len(seeds[cell])) for _ in range(resamples)]
-        for cell in cells
+        cell: np.array([rng.choices(range(n), k=n) for _ in range(resamples)])
+        for cell, n in seeds.items()
     }
-    complete = {model: of for model, of in kappas.items() if set(cells) <= set(of)}
-    scores = {
-        model: _score(model, of, kappas[reference], draws, model == reference)
-        for model, of in complete.items()
-    }
-    ranked = [
-        Score(
-            model=s.model,
-            rank=1 + sum(other.interval[0] > s.interval[1] for other in scores.values()),
-            low=s.low, high=s.high, interval=s.interval, cells=s.cells,
-        )
-        for s in scores.values()
-    ]  # fmt: skip
-    lacking = [
-        Score(
-            model=m,
-            rank=None,
-            low=0.0,
-            high=math.inf,
-            interval=(0.0, math.inf),
-            cells=len(set(cells) & set(of)),
-        )
-        for m, of in sorted(kappas.items())
-        if m not in complete
-    ]
-    return sorted(ranked, key=lambda s: (s.rank, -s.low * s.high, s.model)) + lacking
-
-
-def _score(
-    model: str,
-    own: Mapping[str, Sequence[Shared]],
-    reference: Mapping[str, Sequence[Shared]],
-    draws: Mapping[str, Sequence[Sequence[int]]],
-    is_reference: bool,
-) -> Score:
-    # Relative to itself a model is at 1, however little its searches tell.
-    differences = {
-        cell: [
-            Shared(low=0.0, high=0.0)
-            if is_reference
-            else Shared(
-                low=mine.low - theirs.high,
-                high=mine.high - theirs.low,
-                blur=math.hypot(mine.blur, theirs.blur),
+    means = {m: _means(of, draws) for m, of in kappas.items() if set(cells) <= set(of)}
+    had = {m: [of[cell] for cell in cells if cell in of] for m, of in kappas.items()}
+    learned = {m: sum(any(s.learned for s in seeds) for seeds in of) for m, of in had.items()}
+    ranked = [model for model in means if learned[model]]
+    scores = []
+    for model in kappas:
+        place, low, high, interval = None, 0.0, math.inf, (0.0, math.inf)
+        if model in means:
+            low, high, interval = _relative(means[model], means[reference])
+        if model in ranked:
+            better = [_relative(means[other], means[model])[2][0] > 1 for other in ranked]
+            place = 1 + sum(better)
+        scores.append(
+            Score(
+                model=model, rank=place, low=low, high=high, interval=interval,
+                cells=len(had[model]), learned=learned[model],
             )
-            for mine, theirs, _ in zip(own[cell], reference[cell], drawn_seeds[0], strict=False)
-        ]
-        for cell, drawn_seeds in draws.items()
-    }
-    lows_of = {cell: _spread([d.low for d in of]) for cell, of in differences.items()}
-    highs_of = {cell: _spread([d.high for d in of]) for cell, of in differences.items()}
-    low = _mean([_mean(values) for values in lows_of.values()])
-    high = _mean([_mean(values) for values in highs_of.values()])
+        )  # fmt: skip
+    return sorted(scores, key=lambda s: (s.rank or math.inf, -s.low, -s.high, s.model))
 
-    def drawn(values_of: Mapping[str, Sequence[float]], i: int) -> float:
-        return _mean([_mean([of[s] for s in draws[cell][i]]) for cell, of in values_of.items()])
 
-    count = len(next(iter(draws.values())))
-    lows = [drawn(lows_of, i) for i in range(count)]
-    highs = [drawn(highs_of, i) for i in range(count)]
-    lows.sort()
-    highs.sort()
-    cut = int(0.025 * len(lows))
-    # Seeds that fall into the same brackets agree, and leave κ open all the same; cells do not
-    # share their brackets.
-    blurs = [_mean([d.blur for d in of]) for of in differences.values()]
-    reach = 1.96 * math.hypot(*blurs) / len(blurs)
-    return Score(
-        model=model,
-        rank=None,
-        low=math.exp(low),
-        high=math.exp(high),
-        interval=(
-            math.exp(min(lows[cut], low - reach)),
-            math.exp(max(highs[-1 - cut], high + reach)),
-        ),
-        cells=len(draws),
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Means:
+    """Means over cells of one model's log κ: of its seeds, and of seeds drawn again [draws]."""
+
+    low: float
+    high: float
+    lows: np.ndarray
+    highs: np.ndarray
+    blurs: Sequence[Sequence[float]]
+    """By cell and seed."""
+
+
+def _means(of: Mapping[str, Sequence[Shared]], draws: Mapping[str, np.ndarray]) -> _Means:
+    from scipy.special import stdtrit  # a tenth of a second that `kbench --help` need not wait
+
+    used = {cell: of[cell][: drawn.shape[1]] for cell, drawn in draws.items()}
+    free = sum(len(seeds) - 1 for seeds in used.values())
+    wider = float(stdtrit(free, 0.975)) / NORMAL if free else 1.0
+    lows = {cell: _spread([seed.low for seed in seeds], wider) for cell, seeds in used.items()}
+    highs = {cell: _spread([seed.high for seed in seeds], wider) for cell, seeds in used.items()}
+
+    def again(values: Mapping[str, np.ndarray]) -> np.ndarray:
+        return np.mean([values[cell][drawn].mean(axis=1) for cell, drawn in draws.items()], axis=0)
+
+    return _Means(
+        low=float(np.mean([values.mean() for values in lows.values()])),
+        high=float(np.mean([values.mean() for values in highs.values()])),
+        lows=again(lows),
+        highs=again(highs),
+        blurs=[[seed.blur for seed in seeds] for seeds in used.values()],
     )
 
 
-def _spread(values: Sequence[float]) -> list[float]:
+def _spread(values: Sequence[float], wider: float) -> np.ndarray:
     """The same mean, and a spread that is right for as few as there are."""
-    mean, n = _mean(values), len(values)
-    factor = math.sqrt(n / (n - 1)) if n > 1 else 1.0
-    return [mean + factor * (x - mean) for x in values]
+    x, n = np.array(values), len(values)
+    factor = wider * math.sqrt(n / (n - 1)) if n > 1 else 1.0
+    return x.mean() + factor * (x - x.mean())
 
 
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
+def _relative(own: _Means, other: _Means) -> tuple[float, float, tuple[float, float]]:
+    """One model's κ divided by another's: both ends of the range, and the interval around it."""
+    if own is other:  # however little its searches tell
+        return 1.0, 1.0, (1.0, 1.0)
+    low, high = own.low - other.high, own.high - other.low
+    lows, highs = np.sort(own.lows - other.highs), np.sort(own.highs - other.lows)
+    cut = int(0.025 * len(lows))
+    # Seeds that fall into the same brackets agree, and leave κ open all the same; cells do not
+    # share their brackets.
+    blurs = [
+        np.mean([math.hypot(a, b) for a, b in zip(mine, theirs, strict=True)])
+        for mine, theirs in zip(own.blurs, other.blurs, strict=True)
+    ]
+    reach = NORMAL * math.hypot(*blurs) / len(blurs)
+    interval = min(lows[cut], low - reach), max(highs[-1 - cut], high + reach)
+    return math.exp(low), math.exp(high), (math.exp(interval[0]), math.exp(interval[1]))

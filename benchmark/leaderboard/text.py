@@ -18,7 +18,7 @@ def kappa_text(row: Row) -> str:
 
 
 def rank_text(score: Score, scores: Iterable[Score]) -> str:
-    """`2`, or `2=` where others have the same rank; a dash for a model that lacks cells."""
+    """`2`, or `2=` where others have the same rank; a dash for a model without a rank."""
     if score.rank is None:
         return "–"
     ties = sum(other.rank == score.rank for other in scores)
@@ -27,7 +27,7 @@ def rank_text(score: Score, scores: Iterable[Score]) -> str:
 
 def score_text(score: Score) -> str:
     """`1.98 – 2.66`, the range that censored searches leave; one number where they leave none."""
-    if score.rank is None:
+    if not math.isfinite(score.high):  # it lacks cells
         return "–"
     low, high = figures(score.low), figures(score.high)
     return low if low == high else f"{low} – {high}"
@@ -35,7 +35,7 @@ def score_text(score: Score) -> str:
 
 def score_interval_text(score: Score) -> str:
     """95 %, as in `[1.76, 2.93]`."""
-    if not math.isfinite(score.interval[1]):
+    if not math.isfinite(score.high):
         return "–"
     return f"[{figures(score.interval[0])}, {figures(score.interval[1])}]"
 
@@ -59,9 +59,14 @@ def markdown(rows: Sequence[Row]) -> str:
         "interfere). †: so many seeds by themselves lie on the other side of 1. "
         "✓: trials near N\\* were run again by the maintainers.",
         f"Models are ranked by the geometric mean, over cells, of κ relative to `{REFERENCE}`. "
-        "The range is what censored searches leave open; the interval (95 %) adds what other seeds "
-        "might have given. A rank is one more than the number of models whose whole interval lies "
-        "above; models that lack a cell have none.",
+        "The range is what a censored search for all lengths together leaves open: N\\* then lies "
+        "between the largest N tried and all samples there are, so that a model which learns "
+        "nothing has a κ near 1. *Learned* counts the cells in which some seed did learn all "
+        "lengths together. The interval (95 %) adds what other seeds might have given. A rank is "
+        "one more than the number of models that are above beyond doubt: their κ relative to this "
+        "one's, whatever the reference, has an interval (95 %) above 1. Within a rank the lower "
+        "end decides the order, which means nothing more. Models that lack a cell, or did not "
+        "learn all lengths together in any, have no rank.",
     ]
     for protocol, group in protocols(rows).items():
         parts.append(f"## {protocol}")
@@ -81,10 +86,10 @@ def _ranking(scores: Sequence[Score]) -> Iterable[str]:
         return
     cells = max(score.cells for score in scores)
     yield _table(
-        ("rank", "model", f"κ relative to {REFERENCE}", "95 %", "cells"),
+        ("rank", "model", f"κ relative to {REFERENCE}", "95 %", "cells", "learned"),
         [
             (rank_text(s, scores), s.model, score_text(s), score_interval_text(s),
-             f"{s.cells} of {cells}")
+             f"{s.cells} of {cells}", f"{s.learned} of {s.cells}")
             for s in scores
         ],
     )  # fmt: skip
