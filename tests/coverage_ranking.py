@@ -1,6 +1,6 @@
 """How often a ranking tells two models apart that are alike; 5 % promised.
 
-`python tests/coverage_ranking.py`: a minute. Not a test of pytest's, for it is slow.
+python tests/coverage_ranking.py
 """
 
 import random

@@ -2,8 +2,10 @@
 
 import math
 import random
+import statistics
 
 import pytest
+import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -167,6 +169,19 @@ def test_the_interval_holds_the_range_and_a_better_model_never_ranks_below(seeds
     for score in found.values():
         assert score.interval[0] <= score.low * 1.0001
         assert score.high <= score.interval[1] * 1.0001
+
+
+@pytest.mark.parametrize("seeds", [5, 8, 20])
+def test_the_interval_is_as_wide_as_students(seeds):
+    """One cell: the mean's t-interval, on the log scale, but for the shape of a bootstrap."""
+    logs = [statistics.NormalDist().inv_cdf((i + 0.5) / seeds) for i in range(seeds)]
+    kappas = {
+        "a": {"x": [Shared(low=x, high=x) for x in logs]},
+        "ref": {"x": exactly(*[1] * seeds)},
+    }
+    found = by_model(rank(kappas, "ref"))["a"].interval
+    expected = scipy.stats.ttest_1samp(logs, 0).confidence_interval()
+    assert [math.log(end) for end in found] == pytest.approx(list(expected), rel=0.06)
 
 
 def test_two_models_alike_are_told_apart_seldom():
