@@ -171,18 +171,26 @@ def test_the_interval_holds_the_range_and_a_better_model_never_ranks_below(seeds
         assert score.high <= score.interval[1] * 1.0001
 
 
+@pytest.mark.parametrize("fixed", [0, 2])
 @pytest.mark.parametrize("seeds", [5, 8, 20])
-def test_the_interval_is_as_wide_as_students(seeds):
-    """One cell: the mean's t-interval, on the log scale, but for the shape of a bootstrap."""
+def test_the_interval_is_as_wide_as_students(seeds, fixed):
+    """One cell that varies: the t-interval on the log scale, but for the shape of a bootstrap.
+
+    Cells that do not vary shift the mean and tell nothing of its spread.
+    """
     logs = [statistics.NormalDist().inv_cdf((i + 0.5) / seeds) for i in range(seeds)]
+    cells = fixed + 1
     kappas = {
         "a": {"x": [Shared(low=x, high=x + 1) for x in logs]},
         "ref": {"x": [Shared(low=-2, high=0)] * seeds},
     }
+    for i in range(fixed):
+        kappas["a"][f"y {i}"] = kappas["ref"][f"y {i}"] = exactly(*[1] * seeds)
     low, high = by_model(rank(kappas, "ref"))["a"].interval
     expected = scipy.stats.ttest_1samp(logs, 0).confidence_interval()
     # What both leave open is added at the upper end: 1 and 2.
-    assert (math.log(low), math.log(high) - 3) == pytest.approx(tuple(expected), rel=0.06)
+    found = (math.log(low) * cells, math.log(high) * cells - 3)
+    assert found == pytest.approx(tuple(expected), rel=0.06)
 
 
 def test_two_models_alike_are_told_apart_seldom():
@@ -207,6 +215,34 @@ def test_two_models_alike_are_told_apart_seldom():
 
 
 def test_a_seed_more_of_one_model_is_left_out():
-    kappas = {"a": {"x": exactly(2, 2, 2, 9)}, "ref": {"x": exactly(1, 1, 1)}}
-    a = by_model(rank(kappas, "ref"))["a"]
-    assert a.interval == pytest.approx((2, 2))
+    failed = [Shared(low=0, high=0, learned=False)] * 3
+    kappas = {
+        "a": {"x": exactly(2, 2, 2, 9)},
+        "late": {"x": failed + exactly(9)},
+        "ref": {"x": exactly(1, 1, 1)},
+    }
+    found = by_model(rank(kappas, "ref"))
+    assert found["a"].interval == pytest.approx((2, 2))
+    assert (found["late"].rank, found["late"].learned) == (None, 0)
+
+
+def test_a_single_seed_tells_no_two_models_apart():
+    kappas = {
+        "a": {"x": exactly(9), "y": exactly(9, 9)},
+        "ref": {"x": exactly(1), "y": exactly(1, 1)},
+    }
+    a, ref = rank(kappas, "ref")
+    assert (a.rank, a.low, a.interval) == (1, pytest.approx(9), (0, math.inf))
+    assert ref.rank == 1
+
+
+def test_a_model_that_lacks_a_cell_takes_no_seed_from_the_others():
+    kappas = {
+        "half": {"x": exactly(9)},
+        "a": {"x": exactly(2, 4, 8), "y": exactly(2, 4, 8)},
+        "ref": {"x": exactly(1, 1, 1), "y": exactly(1, 1, 1)},
+    }
+    with_half = by_model(rank(kappas, "ref"))["a"]
+    del kappas["half"]
+    assert with_half == by_model(rank(kappas, "ref"))["a"]
+    assert with_half.low == pytest.approx(4)

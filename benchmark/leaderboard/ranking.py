@@ -4,7 +4,7 @@ A model's score is the geometric mean, over the cells that the reference model h
 relative to the reference's on the same cell. What a censored search leaves open is carried along
 as bounds: all lengths together never need more than all samples there are, for whoever has seen
 them all knows them. So every score is a range, and its interval adds what other seeds might have
-given. Ranks do not depend on the reference: each two models are held against each other.
+given. Ranks hold each two models against each other, and take from the reference only its cells.
 """
 
 import math
@@ -18,7 +18,7 @@ from kbench.search import Bracket
 from kbench.sharing import blur
 
 RESAMPLES = 20_000
-"""As many as the ends of an interval need to settle within about 1 %."""
+"""As many as the ends of an interval need to settle within 1 to 2 %."""
 
 NORMAL = 1.96
 """95 % of a normal distribution lie within so many standard deviations."""
@@ -42,17 +42,17 @@ class Score:
 
     model: str
     rank: int | None
-    """One more than the ranked models that are better beyond doubt, so that ties share it; None
-    for a model that lacks cells, or learned in none of them."""
+    """One more than the ranked models whose κ relative to this one's has an interval above 1, so
+    that ties share it; None for a model that lacks cells, or learned in none of them."""
     low: float
     high: float
     """Geometric mean of κ relative to the reference: as far as the searches tell."""
     interval: tuple[float, float]
-    """95 %, from seeds drawn again, around both ends."""
+    """95 %, from seeds drawn again, around both ends; (0, ∞) where a cell has a single seed."""
     cells: int
     learned: int
-    """Cells in which some seed learned all lengths together. In the others κ is as the universe
-    bounds it, near 1 for a model that learns nothing at all."""
+    """Cells in which some seed learned all lengths together. In the others κ lies where the
+    universe bounds it, which says little of the model."""
 
 
 def shared(lengths: Sequence[Bracket], joint: Bracket, universes: Sequence[int]) -> Shared:
@@ -89,23 +89,28 @@ def rank(
     The cells are those of the reference.
 
     The interval is a bootstrap: seeds are drawn with replacement within each cell, the same ones
-    for every model, since they share their data; cells are not drawn, the board is about these.
-    A bootstrap of few seeds is too narrow (Hesterberg, The American Statistician 69, 2015, 371):
-    they lie closer to their own mean than to the truth, by √((n − 1)/n), and Student's t is wider
-    than a normal distribution. What is drawn is spread by as much, the seeds of all cells telling
-    of one variance. The interval is never narrower than what the brackets leave open.
+    for every model, since they share their data; cells are drawn independently of each other, and
+    are not drawn themselves, the board is about these. A bootstrap of few seeds is too narrow
+    (Hesterberg, The American Statistician 69, 2015, 371): they lie closer to their own mean than
+    to the truth, by √((n − 1)/n), and Student's t is wider than a normal distribution. What is
+    drawn is spread by as much, with Welch's degrees of freedom, since a cell in which every seed
+    is censored does not vary. The interval is never narrower than what the brackets leave open.
     """
     cells = sorted(kappas[reference])
-    rng = random.Random(0)
+    complete = {model: of for model, of in kappas.items() if set(cells) <= set(of)}
     # A board's seeds are its protocol's; where somebody measured more, the first of them count.
-    seeds = {cell: min(len(of[cell]) for of in kappas.values() if cell in of) for cell in cells}
+    seeds = {cell: min(len(of[cell]) for of in complete.values()) for cell in cells}
+    rng = random.Random(0)
     draws = {
         cell: np.array([rng.choices(range(n), k=n) for _ in range(resamples)])
         for cell, n in seeds.items()
     }
-    means = {m: _means(of, draws) for m, of in kappas.items() if set(cells) <= set(of)}
-    had = {m: [of[cell] for cell in cells if cell in of] for m, of in kappas.items()}
-    learned = {m: sum(any(s.learned for s in seeds) for seeds in of) for m, of in had.items()}
+    had = {
+        model: {cell: of[cell][:n] for cell, n in seeds.items() if cell in of}
+        for model, of in kappas.items()
+    }
+    learned = {m: sum(any(s.learned for s in of) for of in had[m].values()) for m in kappas}
+    means = {model: _means(had[model], draws) for model in complete}
     ranked = [model for model in means if learned[model]]
     scores = []
     for model in kappas:
@@ -126,51 +131,49 @@ def rank(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Means:
-    """Means over cells of one model's log κ: of its seeds, and of seeds drawn again [draws]."""
+    """log κ of one model: by cell and seed, and means over cells of seeds drawn again [draws]."""
 
-    low: float
-    high: float
-    lows: np.ndarray
-    highs: np.ndarray
+    lows: Sequence[np.ndarray]
+    highs: Sequence[np.ndarray]
     blurs: Sequence[Sequence[float]]
-    """By cell and seed."""
+    lows_again: np.ndarray
+    highs_again: np.ndarray
 
 
 def _means(of: Mapping[str, Sequence[Shared]], draws: Mapping[str, np.ndarray]) -> _Means:
-    from scipy.special import stdtrit  # a tenth of a second that `kbench --help` need not wait
-
-    used = {cell: of[cell][: drawn.shape[1]] for cell, drawn in draws.items()}
-    free = sum(len(seeds) - 1 for seeds in used.values())
-    wider = float(stdtrit(free, 0.975)) / NORMAL if free else 1.0
-    lows = {cell: _spread([seed.low for seed in seeds], wider) for cell, seeds in used.items()}
-    highs = {cell: _spread([seed.high for seed in seeds], wider) for cell, seeds in used.items()}
+    lows = {cell: np.array([seed.low for seed in of[cell]]) for cell in draws}
+    highs = {cell: np.array([seed.high for seed in of[cell]]) for cell in draws}
 
     def again(values: Mapping[str, np.ndarray]) -> np.ndarray:
-        return np.mean([values[cell][drawn].mean(axis=1) for cell, drawn in draws.items()], axis=0)
+        return np.mean(
+            [_spread(values[cell])[drawn].mean(axis=1) for cell, drawn in draws.items()], axis=0
+        )
 
     return _Means(
-        low=float(np.mean([values.mean() for values in lows.values()])),
-        high=float(np.mean([values.mean() for values in highs.values()])),
-        lows=again(lows),
-        highs=again(highs),
-        blurs=[[seed.blur for seed in seeds] for seeds in used.values()],
+        lows=[*lows.values()],
+        highs=[*highs.values()],
+        blurs=[[seed.blur for seed in of[cell]] for cell in draws],
+        lows_again=again(lows),
+        highs_again=again(highs),
     )
 
 
-def _spread(values: Sequence[float], wider: float) -> np.ndarray:
-    """The same mean, and a spread that is right for as few as there are."""
-    x, n = np.array(values), len(values)
-    factor = wider * math.sqrt(n / (n - 1)) if n > 1 else 1.0
-    return x.mean() + factor * (x - x.mean())
+def _spread(values: np.ndarray) -> np.ndarray:
+    """The same mean, and the spread that is expected of as many from where these come from."""
+    n = len(values)
+    factor = math.sqrt(n / (n - 1)) if n > 1 else 1.0
+    return values.mean() + factor * (values - values.mean())
 
 
 def _relative(own: _Means, other: _Means) -> tuple[float, float, tuple[float, float]]:
     """One model's κ divided by another's: both ends of the range, and the interval around it."""
     if own is other:  # however little its searches tell
         return 1.0, 1.0, (1.0, 1.0)
-    low, high = own.low - other.high, own.high - other.low
-    lows, highs = np.sort(own.lows - other.highs), np.sort(own.highs - other.lows)
-    cut = int(0.025 * len(lows))
+    lows = [mine - theirs for mine, theirs in zip(own.lows, other.highs, strict=True)]
+    highs = [mine - theirs for mine, theirs in zip(own.highs, other.lows, strict=True)]
+    low, high = (float(np.mean([of.mean() for of in ends])) for ends in (lows, highs))
+    if any(len(seeds) == 1 for seeds in lows):
+        return math.exp(low), math.exp(high), (0.0, math.inf)
     # Seeds that fall into the same brackets agree, and leave κ open all the same; cells do not
     # share their brackets.
     blurs = [
@@ -178,5 +181,16 @@ def _relative(own: _Means, other: _Means) -> tuple[float, float, tuple[float, fl
         for mine, theirs in zip(own.blurs, other.blurs, strict=True)
     ]
     reach = NORMAL * math.hypot(*blurs) / len(blurs)
-    interval = min(lows[cut], low - reach), max(highs[-1 - cut], high + reach)
+    below = low - np.quantile(own.lows_again - other.highs_again, 0.025)
+    above = np.quantile(own.highs_again - other.lows_again, 0.975) - high
+    interval = low - max(_wider(lows) * below, reach), high + max(_wider(highs) * above, reach)
     return math.exp(low), math.exp(high), (math.exp(interval[0]), math.exp(interval[1]))
+
+
+def _wider(cells: Sequence[np.ndarray]) -> float:
+    """Student's t by the normal distribution, for a mean over cells that vary each in its way."""
+    from scipy.special import stdtrit  # a tenth of a second that `kbench --help` need not wait
+
+    variances = [of.var(ddof=1) / len(of) for of in cells]
+    squares = sum(v**2 / (len(of) - 1) for v, of in zip(variances, cells, strict=True))
+    return float(stdtrit(sum(variances) ** 2 / squares, 0.975)) / NORMAL if squares > 0 else 1.0

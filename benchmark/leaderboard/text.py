@@ -35,7 +35,7 @@ def score_text(score: Score) -> str:
 
 def score_interval_text(score: Score) -> str:
     """95 %, as in `[1.76, 2.93]`."""
-    if not math.isfinite(score.high):
+    if not math.isfinite(score.interval[1]):
         return "–"
     return f"[{figures(score.interval[0])}, {figures(score.interval[1])}]"
 
