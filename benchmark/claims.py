@@ -415,7 +415,7 @@ def _extrapolation(board: Board) -> Part:
         name: {f"{r.model} {r.supervision}": rounded(r.beyond) for r in rows}
         for name, rows in (("κ above 1", sharing), ("κ at or below 1.25", others))
     }
-    # Where all lengths together are never learned, the sizes of the universes bound κ near 1.
+    # Where nothing is learned the sizes of the universes bound κ all the same (docs/claims.md).
     weak = [row for row in others if row.kappa.low is None and (row.kappa.high or 0) > 1]
     figures["of these, with a bound above 1 and nothing more"] = len(weak)
     holds = None
@@ -423,10 +423,8 @@ def _extrapolation(board: Board) -> Part:
         figures["p"] = rounded(p)
         holds = True if p < 0.05 else False if p > 0.95 else None
     if weak:
-        learned = [row for row in others if row not in weak]
-        figures["p without these, no part of the verdict"] = rounded(
-            _p_of_greater(sharing, learned)
-        )
+        known = [row for row in others if row not in weak]
+        figures["p without these, no part of the verdict"] = rounded(_p_of_greater(sharing, known))
     return Part(holds=holds, figures=figures, rows=(*sharing, *others))
 
 

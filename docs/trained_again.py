@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kbench.leaderboard.board import load
 
-again, other = Counter[str](), Counter[str]()
+again, other = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
 for row in load(Path("leaderboards")):
     devices = {environment["device"] for environment in row.entry.environments}
     on = "GPU, in whole or in part" if devices != {"cpu"} else "CPU"
@@ -19,12 +19,12 @@ for row in load(Path("leaderboards")):
         own = first.get((tuple(test.lengths), test.seed, test.n_samples, test.learning_rate))
         if not test.tested or own is None:
             continue
-        again[on] += 1
+        again[on, own.outcome] += 1
         if test.outcome != own.outcome:
-            other[on] += 1
+            other[on, own.outcome] += 1
             print(
                 f"{row.place}, seed {test.seed}, N = {test.n_samples}: {own.outcome}, best loss "
                 f"{own.best_loss:.4f}; again {test.outcome}, {test.best_loss:.4f}"
             )
-for on, n in again.items():
-    print(f"measured on a {on}: {other[on]} of {n} ended otherwise")
+for (on, outcome), n in sorted(again.items()):
+    print(f"measured on a {on}, {outcome}: {other[on, outcome]} of {n} ended otherwise")

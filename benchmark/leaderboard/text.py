@@ -59,14 +59,17 @@ def markdown(rows: Sequence[Row]) -> str:
         "interfere). †: so many seeds by themselves lie on the other side of 1. "
         "✓: trials near N\\* were run again by the maintainers.",
         f"Models are ranked by the geometric mean, over cells, of κ relative to `{REFERENCE}`. "
-        "The range is what a censored search for all lengths together leaves open: N\\* then lies "
-        "between the largest N tried and all samples there are, so that a model which learns "
-        "nothing has a κ near 1. *Learned* counts the cells in which some seed did learn all "
-        "lengths together. The interval (95 %) adds what other seeds might have given. A rank is "
-        "one more than the number of models that are above beyond doubt: their κ relative to this "
-        "one's, whatever the reference, has an interval (95 %) above 1. Within a rank the lower "
-        "end decides the order, which means nothing more. Models that lack a cell, or did not "
-        "learn all lengths together in any, have no rank.",
+        "The range is what censored searches leave open: N\\* of all lengths together, where no "
+        "size suffices, lies between the largest N tried and all samples there are, whatever "
+        "the model, so that such a κ says little of it. *Learned* counts the other cells, in "
+        "which some seed learned all lengths together. Where the reference has none, the column "
+        "is relative to such bounds. The interval (95 %) adds what other seeds might have "
+        "given. A rank is one more than the number of ranked models that are clearly above: the "
+        "interval (95 %, each pair by itself, so that of pairs alike one in twenty is told "
+        "apart by luck) of their κ relative to this one's lies above 1. Rank 1 says that no "
+        "model is shown to be better, and two models of different ranks need not be told apart. "
+        "Within a rank the lower end decides the order, which means nothing more. Models that "
+        "lack a cell, or did not learn all lengths together in any, have no rank.",
     ]
     for protocol, group in protocols(rows).items():
         parts.append(f"## {protocol}")
