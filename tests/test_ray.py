@@ -179,9 +179,9 @@ def test_a_cluster_that_is_lost_is_one_line(cluster, cell):
 
 def test_a_folder_that_a_node_lacks_is_named(cluster, cell, tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "cwd", lambda: tmp_path / "gone")
-    trial = dataclasses.replace(*trials(cell, 1), model="mean.py:Mean")
+    trial = dataclasses.replace(*trials(cell, 1), model="nowhere.py:Mean")
     (finished,) = run_all(on_ray(cluster.address), [trial]).values()
-    assert "model file mean.py: No such file or directory" in finished.error
+    assert "model file nowhere.py: No such file or directory" in finished.error
     assert finished.error.endswith(f"has no folder {tmp_path / 'gone'})")
 
 
