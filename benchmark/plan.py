@@ -11,7 +11,7 @@ from kbench.study import Cell, CellRun, Lengths, SeedSearch
 PASS_SHARE, FAIL_SHARE, FAIL_SHARE_FUTILITY = 0.2, 1.0, 0.4
 """Steps of a typical passing and failing run, as shares of the budget, for the estimate of time.
 
-Means over the trials of 14 entries of `cpu-2` are 0.19 and 0.35, over those of 59 of `quick-1` on
+Means over the trials of 18 entries of `cpu-2` are 0.20 and 0.36, over those of 59 of `quick-1` on
 `modadd` 0.20 and 0.37. On `lookup`, where most runs fail at the end of the budget, they are 0.73
 and 0.85 (42 entries): its cost is underestimated.
 """

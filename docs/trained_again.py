@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kbench.leaderboard.board import load
 
-again, other = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+again, other, alike = (Counter[tuple[str, str]]() for _ in range(3))
 for row in load(Path("leaderboards")):
     devices = {environment["device"] for environment in row.entry.environments}
     on = "GPU, in whole or in part" if devices != {"cpu"} else "CPU"
@@ -20,6 +20,7 @@ for row in load(Path("leaderboards")):
         if not test.tested or own is None:
             continue
         again[on, own.outcome] += 1
+        alike[on, own.outcome] += (test.steps, test.best_loss) == (own.steps, own.best_loss)
         if test.outcome != own.outcome:
             other[on, own.outcome] += 1
             print(
@@ -27,4 +28,5 @@ for row in load(Path("leaderboards")):
                 f"{own.best_loss:.4f}; again {test.outcome}, {test.best_loss:.4f}"
             )
 for (on, outcome), n in sorted(again.items()):
-    print(f"measured on a {on}, {outcome}: {other[on, outcome]} of {n} ended otherwise")
+    print(f"measured on a {on}, {outcome}: of {n} {other[on, outcome]} ended otherwise, ", end="")
+    print(f"{alike[on, outcome]} alike to the last digit")
