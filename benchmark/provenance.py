@@ -34,8 +34,9 @@ def _packaged(module: str) -> str:
             continue
         path = importlib.import_module(module).__file__
         assert path is not None  # these are modules, not namespaces
-        sources[module] = without_comments(Path(path).read_text("utf-8"))
-        to_read += built_on(sources[module])
+        source = without_comments(Path(path).read_text("utf-8"))
+        to_read += built_on(source)
+        sources[module] = with_earlier_names(source)
     return f"sha256:{hashlib.sha256(chr(10).join(sources.values()).encode()).hexdigest()}"
 
 
@@ -44,6 +45,22 @@ def built_on(source: str) -> list[str]:
     imports = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)]
     modules = [node.module for node in imports if node.module]
     return [module for module in modules if re.match(r"kbench\.(models|tasks)\.", module)]
+
+
+_IMPORTS = re.compile(r"(?:^from kbench[\w.]* import [^(\n]+(?:\n|\Z))+", re.MULTILINE)
+
+
+def with_earlier_names(source: str) -> str:
+    """Source that names modules of kbench as they were called when digests were first taken.
+
+    Where an operation lies says nothing about what a model does, so entries outlive a move of it.
+    """
+
+    def renamed(match: re.Match) -> str:
+        return "\n".join(sorted(match[0].replace("kbench.ops.", "kbench.").splitlines()))
+
+    lines = _IMPORTS.sub(lambda match: renamed(match) + "\n", source)
+    return lines if source.endswith("\n") else lines.removesuffix("\n")
 
 
 def without_comments(source: str) -> str:

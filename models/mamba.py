@@ -1,6 +1,7 @@
 """Mamba, a selective state-space model (Gu & Dao 2023, arXiv 2312.00752).
 
-The selective scan, h_t = exp(Δ_t A) h_{t-1} + Δ_t x_t B_t and y_t = C_t·h_t, is in `kbench.scan`.
+The selective scan, h_t = exp(Δ_t A) h_{t-1} + Δ_t x_t B_t and y_t = C_t·h_t, is in
+`kbench.ops.scan`.
 """
 
 import math
@@ -10,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kbench.ops.scan import BACKENDS, backend_named
 from kbench.registry import models
-from kbench.scan import BACKENDS, backend_named
 
 
 class Mixer(nn.Module):

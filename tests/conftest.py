@@ -18,7 +18,7 @@ from hypothesis import settings
 
 from kbench import protocol as protocols
 from kbench.cli import main
-from kbench.study import Cell
+from kbench.study.cell import Cell
 from kbench.trial import TrialResult
 
 # How long an example takes says nothing about whether it holds.
@@ -154,7 +154,7 @@ class FakeExecutor:
         self._waiting.append(list(cohort))
 
     def finished(self):
-        from kbench.executors import Finished
+        from kbench.study.executors import Finished
 
         if self._rng:
             self._rng.shuffle(self._waiting)
@@ -223,7 +223,7 @@ class Inventor(FakeExecutor):
 
 def measured(cell: Cell, store, rule=lambda trial: "passed", dress=None):
     """Put all that a cell asks for into a store."""
-    from kbench.driver import Driver
+    from kbench.study.driver import Driver
 
     for _ in Driver([cell], store, Inventor(rule, dress)).run():
         pass
@@ -242,7 +242,7 @@ def learned_from(needs):
 def invented(cell: Cell, needs=lambda trial: 20):
     """An entry of a cell of which nothing was trained."""
     from kbench.leaderboard.submission import build
-    from kbench.store import Store
+    from kbench.study.store import Store
 
     with tempfile.TemporaryDirectory() as folder, Store(Path(folder)) as store:
         measured(cell, store, learned_from(needs))
@@ -250,10 +250,9 @@ def invented(cell: Cell, needs=lambda trial: 20):
 
 
 def invented_result(trial, outcome):
-    from kbench.data import chance
+    from kbench.data.splits import chance, source_of
     from kbench.provenance import source_sha256
     from kbench.registry import models, tasks
-    from kbench.training import source_of
 
     source = source_of(trial)
     train, validation = source.splits(trial.n_samples, trial.seed)

@@ -9,12 +9,13 @@ from test_cohort import SMALL, STACKABLE, cohort_of
 from test_scan import scan_inputs
 from test_training import a_trial, splits
 
-from kbench.cohort import Cohort
-from kbench.modules import build
+from kbench.ops.scan import kernel_scan, missing, torch_scan
 from kbench.registry import models
-from kbench.scan import kernel_scan, missing, torch_scan
-from kbench.search import Probe
-from kbench.training import Member, train
+from kbench.statistics.search import Probe
+from kbench.training.cohort import Cohort
+from kbench.training.loop import train
+from kbench.training.member import Member
+from kbench.training.modules import build
 
 pytestmark = [
     pytest.mark.gpu,

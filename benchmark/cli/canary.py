@@ -23,7 +23,7 @@ from kbench.cli.run import measure
 from kbench.errors import KbenchError
 
 if TYPE_CHECKING:
-    from kbench.study import Cell
+    from kbench.study.cell import Cell
 
 Rows = list[tuple[str, str | None]]
 CELLS: dict[str, Rows] = {
@@ -65,11 +65,11 @@ def canary(
         raise KbenchError(f"--output {output}: no such folder")
     of_models = dict.fromkeys(model, OF_A_MODEL) if model else CELLS
     cells = _cells(of_models, seeds)
-    from kbench.conformance import check
-    from kbench.executors.local import one_thread
-    from kbench.report import SCHEMA_VERSION, errors, with_trials
-    from kbench.store import Store
-    from kbench.tables import tables
+    from kbench.report.readings import SCHEMA_VERSION, errors, with_trials
+    from kbench.report.tables import tables
+    from kbench.study.executors.local import one_thread
+    from kbench.study.store import Store
+    from kbench.training.conformance import check
 
     with one_thread():
         checks = {s.entry.name: check(s) for s in subjects([*of_models], "canary", TASK)}

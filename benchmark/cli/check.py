@@ -10,7 +10,7 @@ from kbench.cli.options import JsonOption, ProtocolOption
 from kbench.errors import KbenchError
 
 if TYPE_CHECKING:
-    from kbench.conformance import Subject
+    from kbench.training.conformance import Subject
 
 
 def check(
@@ -26,9 +26,9 @@ def check(
     from rich.table import Table
 
     from kbench.cli.options import all_subjects, subjects
-    from kbench.conformance import Check
-    from kbench.conformance import check as run_checks
-    from kbench.executors.local import one_thread
+    from kbench.study.executors.local import one_thread
+    from kbench.training.conformance import Check
+    from kbench.training.conformance import check as run_checks
 
     stdout = claim_stdout() if as_json else None
     if model:

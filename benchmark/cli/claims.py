@@ -23,8 +23,8 @@ def claims(
     from rich import box
     from rich.table import Table
 
-    from kbench.claims import evaluate
     from kbench.leaderboard.board import load
+    from kbench.leaderboard.claims import evaluate
 
     found = evaluate(load(leaderboards))
     if stdout:

@@ -13,10 +13,10 @@ import typer
 from kbench.cli.console import claim_stdout, out, print_json
 from kbench.cli.options import JsonOption
 from kbench.errors import KbenchError
-from kbench.measured import Measured, read
-from kbench.regression import TOLERANCE, CellComparison, Comparison
-from kbench.regression import compare as compare_cells
-from kbench.timing import Timing, compare_speed, read_timing
+from kbench.regression.compare import TOLERANCE, CellComparison, Comparison
+from kbench.regression.compare import compare as compare_cells
+from kbench.regression.measured import Measured, read
+from kbench.regression.timing import Timing, compare_speed, read_timing
 
 
 def compare(
@@ -111,7 +111,7 @@ def _git(*arguments: str) -> str | None:
 
 
 def _of_document(name: str, text: str) -> list[Measured] | Timing:
-    from kbench.report import SCHEMA_VERSION
+    from kbench.report.readings import SCHEMA_VERSION
 
     try:
         document = json.loads(text)
@@ -133,9 +133,9 @@ def _of_document(name: str, text: str) -> list[Measured] | Timing:
 
 def _of_entry(text: str) -> Measured:
     """What the entry's trials come to; what else it says is not looked at."""
-    from kbench.driver import Progress
     from kbench.leaderboard.entry import Trials, parse
-    from kbench.report import with_trials
+    from kbench.report.readings import with_trials
+    from kbench.study.driver import Progress
 
     entry = parse(text)
     run = entry.run()
@@ -144,10 +144,11 @@ def _of_entry(text: str) -> Measured:
 
 def _of_store(folder: Path) -> list[Measured]:
     """Of a cell measured more than once: its last version, with the most seeds."""
-    from kbench.driver import Progress, recall
-    from kbench.report import with_trials
-    from kbench.store import Store
-    from kbench.study import Cell, CellRun
+    from kbench.report.readings import with_trials
+    from kbench.study.cell import Cell
+    from kbench.study.driver import Progress, recall
+    from kbench.study.searches import CellRun
+    from kbench.study.store import Store
 
     found: dict[Any, Measured] = {}
     with Store(folder, create=False) as trials:

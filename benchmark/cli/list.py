@@ -41,9 +41,9 @@ def _models(protocol: str, task: str) -> "Table":
     from rich.table import Table
 
     from kbench.cli.options import all_subjects
-    from kbench.conformance import ensure_usable, state_text
-    from kbench.executors.local import one_thread
-    from kbench.modules import flops_per_token, parameter_count, state_size
+    from kbench.study.executors.local import one_thread
+    from kbench.training.conformance import ensure_usable, state_text
+    from kbench.training.modules import flops_per_token, parameter_count, state_size
 
     found, left_out = all_subjects(protocol, task)
     longest = max((subject.max_len for subject in found), default=0)

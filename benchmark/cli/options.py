@@ -11,10 +11,10 @@ from kbench.cli.tasks import beyond, but_defaults, lengths_of, settings_of, task
 from kbench.errors import KbenchError, unknown
 
 if TYPE_CHECKING:
-    from kbench.conformance import Subject
-    from kbench.executors import Executor
     from kbench.registry import Entry
-    from kbench.study import Cell
+    from kbench.study.cell import Cell
+    from kbench.study.executors import Executor
+    from kbench.training.conformance import Subject
 
 ModelOption = Annotated[
     list[str], typer.Option("--model", help="Model, or path/to/file.py:Class; repeatable.")
@@ -118,10 +118,10 @@ def to_cells(
     With `here` false they have been measured, and this machine need not have the backend.
     """
     from kbench import protocol as protocols
-    from kbench.contract import made
-    from kbench.data import DISTRIBUTIONS
+    from kbench.data.contract import made
+    from kbench.data.splits import DISTRIBUTIONS
+    from kbench.data.supervision import SUPERVISIONS
     from kbench.registry import models, tasks
-    from kbench.supervision import SUPERVISIONS
 
     # What costs nothing to check comes first, the models, which import torch, last.
     protocol = protocols.load(protocol_name)
@@ -151,9 +151,9 @@ def to_cells(
     model_entries = [models[name] for name in _once(model_names)]
     backends = _backends(model_entries, backend, device, here)
 
-    from kbench.conformance import ensure_usable
-    from kbench.executors.local import one_thread
-    from kbench.study import Cell
+    from kbench.study.cell import Cell
+    from kbench.study.executors.local import one_thread
+    from kbench.training.conformance import ensure_usable
 
     cells = [
         Cell.of(
@@ -185,10 +185,10 @@ def to_cells(
 def subjects(model_names: Sequence[str], protocol_name: str, task_name: str) -> "list[Subject]":
     """The models at a protocol's size, for a task's longest input under any supervision."""
     from kbench import protocol as protocols
-    from kbench.conformance import Subject
-    from kbench.contract import made
-    from kbench.data import Source
+    from kbench.data.contract import made
+    from kbench.data.splits import Source
     from kbench.registry import models, tasks
+    from kbench.training.conformance import Subject
 
     protocol, task = protocols.load(protocol_name), tasks[task_name]
     params, lengths = task_preset(task, protocol)
@@ -238,8 +238,8 @@ def look_over_device(device: str, here: bool = True) -> None:
 
 def _backends(entries: "Sequence[Entry]", wanted: str, device: str, here: bool) -> dict[str, str]:
     """The backend of each model; one that does not have the backend wanted keeps plain torch."""
-    from kbench.modules import backends
-    from kbench.scan import BACKENDS, missing
+    from kbench.ops.scan import BACKENDS, missing
+    from kbench.training.modules import backends
 
     look_over_device(device, here or wanted == "auto")
     if wanted == "auto":
@@ -257,9 +257,9 @@ def _backends(entries: "Sequence[Entry]", wanted: str, device: str, here: bool) 
 
 def _matched(cell: "Cell", reference: "Entry") -> "Cell":
     """The cell with its model as wide as makes it as large as the reference."""
-    from kbench.conformance import ensure_usable
-    from kbench.modules import match_parameters, parameter_count
     from kbench.registry import models
+    from kbench.training.conformance import ensure_usable
+    from kbench.training.modules import match_parameters, parameter_count
 
     like = _subject(cell, reference, reference.preset(cell.protocol.presets))
     ensure_usable(like)
@@ -272,9 +272,9 @@ def _matched(cell: "Cell", reference: "Entry") -> "Cell":
 
 def _subject(cell: "Cell", entry: "Entry", size: Mapping[str, Any]) -> "Subject":
     """A model as it would be built for a cell's longest input."""
-    from kbench.conformance import Subject
-    from kbench.search import Probe
-    from kbench.training import source_of
+    from kbench.data.splits import source_of
+    from kbench.statistics.search import Probe
+    from kbench.training.conformance import Subject
 
     probe = Probe(n_samples=1, learning_rate=cell.protocol.learning_rates[0])
     source = source_of(cell.trial(cell.joint, cell.seeds[0], probe))
@@ -314,13 +314,13 @@ def starts(
     if executor == "ray":
         if workers is not None:
             raise KbenchError("--workers is for --executor local; a cluster has what it has")
-        from kbench.executors.ray import on_ray
+        from kbench.study.executors.ray import on_ray
 
         cluster = on_ray(ray_address, device)
         return lambda stopping: cluster
     if ray_address:
         raise KbenchError("--ray-address is the cluster for --executor ray, which is not given")
-    from kbench.executors.local import local
+    from kbench.study.executors.local import local
 
     count = worker_count(workers, device)
     return lambda stopping: local(count, stopping, device)

@@ -35,9 +35,10 @@ from kbench.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from kbench.driver import Driver
-    from kbench.executors import Executor
-    from kbench.study import Cell, CellRun
+    from kbench.study.cell import Cell
+    from kbench.study.driver import Driver
+    from kbench.study.executors import Executor
+    from kbench.study.searches import CellRun
 
 
 def run(
@@ -70,15 +71,15 @@ def run(
         extrapolate=extrapolate, match=match, reference=reference, device=device, backend=backend,
     )  # fmt: skip
     driver, full = measure(cells, store, start, device, stdout is not None)
-    from kbench.report import document
-    from kbench.tables import tables
+    from kbench.report.readings import document
+    from kbench.report.tables import tables
 
     if stdout:
         print_json(document(driver.progress), stdout)
     else:
         out.print(tables([p.run for p in driver.progress]))
     if profile:
-        from kbench.view import profile_table
+        from kbench.report.view import profile_table
 
         (err if as_json else out).print(profile_table(driver.profile()))
     return epilogue(driver, full)
@@ -92,9 +93,9 @@ def measure(
     as_json: bool,
 ) -> "tuple[Driver, Exception | None]":
     """Bring the cells to their end, or to Ctrl-C or a full disk, which is then the second value."""
-    from kbench.driver import Driver
-    from kbench.store import Store, StoreFullError
-    from kbench.view import View
+    from kbench.report.view import View
+    from kbench.study.driver import Driver
+    from kbench.study.store import Store, StoreFullError
 
     with Store(store) as trials, _interruptible() as stopping, start(stopping) as executor:
         driver = Driver(cells, trials, executor, stopping)
@@ -110,7 +111,7 @@ def measure(
 
 def epilogue(driver: "Driver", full: Exception | None) -> int:
     """What went wrong, and how to go on; the exit code."""
-    from kbench.report import errors
+    from kbench.report.readings import errors
 
     broken = [line for p in driver.progress for line in errors(p.run)]
     for line in broken:
@@ -151,12 +152,12 @@ def plan(
     workers = worker_count(workers, device)
     from rich.table import Table
 
-    from kbench.driver import recall
-    from kbench.plan import plan, total
-    from kbench.store import Store
-    from kbench.study import CellRun
-    from kbench.tables import model_name, task_name
-    from kbench.view import duration
+    from kbench.report.format import model_name, task_name
+    from kbench.report.view import duration
+    from kbench.study.driver import recall
+    from kbench.study.plan import plan, total
+    from kbench.study.searches import CellRun
+    from kbench.study.store import Store
 
     runs = [CellRun(cell) for cell in cells]
     if (store / "trials.sqlite3").exists():
@@ -186,8 +187,8 @@ def plan(
 
 def _announce(runs: "Sequence[CellRun]", slots: int, device: str) -> None:
     """Say beforehand what the run will cost."""
-    from kbench.plan import plan, total
-    from kbench.view import duration
+    from kbench.report.view import duration
+    from kbench.study.plan import plan, total
 
     p = total([plan(cell_run, device) for cell_run in runs])
     if p.searches_done == p.searches:

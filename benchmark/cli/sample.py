@@ -28,8 +28,8 @@ def sample(
     set_: SetOption = None,
 ) -> None:
     """Print samples as a model reads them, with its targets below."""
-    from kbench.data import answer_counts, chance, stream, universe
-    from kbench.supervision import SUPERVISIONS, supervise
+    from kbench.data.splits import answer_counts, chance, stream, universe
+    from kbench.data.supervision import SUPERVISIONS, supervise
 
     if count < 1:
         raise KbenchError(f"--count is a number of samples, at least 1, got {count}")
@@ -59,7 +59,7 @@ def sample(
 
 def _print(task: "Task", tokens: "np.ndarray", targets: "np.ndarray") -> None:
     """One sample, each target below the token at which it is asked for."""
-    from kbench.supervision import IGNORE
+    from kbench.data.supervision import IGNORE
 
     def name(token: int) -> str:
         return "=" if token == task.vocab_size else task.token_name(token)

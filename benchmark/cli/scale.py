@@ -35,7 +35,7 @@ from kbench.cli.tasks import preset_lengths
 from kbench.errors import KbenchError
 
 if TYPE_CHECKING:
-    from kbench.study import Cell
+    from kbench.study.cell import Cell
 
 
 def scale(
@@ -91,8 +91,8 @@ def scale(
         raise KbenchError(f"--over {over}: a slope needs two different sizes, got {sizes[0]}")
     cells = list(itertools.chain(*grown))
     driver, full = measure(cells, store, start, device, as_json)
-    from kbench.report import Scaling, scaling_document
-    from kbench.tables import scaling_table
+    from kbench.report.readings import Scaling, scaling_document
+    from kbench.report.tables import scaling_table
 
     each = len(grown[0])
     columns = [driver.progress[i::each] for i in range(each)]
@@ -104,7 +104,7 @@ def scale(
         print_json(scaling_document(rows, driver.progress), stdout)
     else:
         out.print(scaling_table(rows))
-    from kbench.plot import scaling_figure
+    from kbench.report.plots import scaling_figure
 
     if any(b.high or b.low for row in rows for of in row.brackets() for b in of):
         scaling_figure(rows, picture)
@@ -135,7 +135,7 @@ def _size(value: str, cell: "Cell") -> int:
     """The value where it is a number, otherwise how many different answers the task then has."""
     if value.isdecimal():
         return int(value)
-    from kbench.data import answer_counts
+    from kbench.data.splits import answer_counts
     from kbench.registry import tasks
 
     task = tasks[cell.task].cls(**cell.task_params)

@@ -27,11 +27,12 @@ def show(
 
     --plot draws κ against the accuracy at twice the training length.
     """
-    from kbench.driver import Progress, recall
-    from kbench.report import document
-    from kbench.store import Store
-    from kbench.study import Cell, CellRun
-    from kbench.tables import tables
+    from kbench.report.readings import document
+    from kbench.report.tables import tables
+    from kbench.study.cell import Cell
+    from kbench.study.driver import Progress, recall
+    from kbench.study.searches import CellRun
+    from kbench.study.store import Store
 
     picture = plot_path(plot) if plot else None
     stdout = claim_stdout() if as_json else None
@@ -53,7 +54,7 @@ def show(
         for p in progress:
             p.trials_reused = recall(p.run, trials)
     if picture:
-        from kbench.plot import sharing_figure
+        from kbench.report.plots import sharing_figure
 
         sharing_figure([p.run for p in progress], picture)
     if stdout:

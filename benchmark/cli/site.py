@@ -20,9 +20,9 @@ def site(
 
     The same entries give the same bytes. Pages of an earlier site that are stale are removed.
     """
-    from kbench.claims import evaluate
     from kbench.leaderboard.board import load
-    from kbench.leaderboard.site import pages, write
+    from kbench.leaderboard.claims import evaluate
+    from kbench.leaderboard.site.pages import pages, write
 
     rows = load(leaderboards)
     found = pages(rows, [claim.document() for claim in evaluate(rows)])

@@ -60,7 +60,7 @@ def submit(
     from kbench.leaderboard.entry import text_of
     from kbench.leaderboard.place import location
     from kbench.leaderboard.submission import build
-    from kbench.store import Store
+    from kbench.study.store import Store
 
     cells = to_cells(
         model_names=model, task_names=task, supervisions=supervision, protocol_name=protocol,

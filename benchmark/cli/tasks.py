@@ -50,9 +50,9 @@ def made_task(
     """A task, looked over at its longest length, or at the one asked for."""
     _at_most(LONGEST, length or 1, "--length")
     from kbench import protocol as protocols
-    from kbench.contract import made
+    from kbench.data.contract import made
     from kbench.registry import tasks
-    from kbench.tables import parameters_text
+    from kbench.report.format import parameters_text
 
     protocol, entry = protocols.load(protocol_name), tasks[name]
     preset, lengths = task_preset(entry, protocol, range(length, length + 1) if length else None)

@@ -103,9 +103,9 @@ def _run_again(
     checks: "Mapping[Path, SpotCheck]", device: str, workers: int
 ) -> "Iterator[tuple[Path, list[str]]]":
     """Every entry whose trials have all been run again, and what came out otherwise."""
-    from kbench.executors.local import local
     from kbench.leaderboard.spotcheck import run_again
-    from kbench.view import duration
+    from kbench.report.view import duration
+    from kbench.study.executors.local import local
 
     # Two entries may share a trial: it is run once.
     trials = {t.key(): t for check in checks.values() for t in check.trials}

@@ -10,9 +10,9 @@ from kbench.leaderboard import trust
 from kbench.leaderboard.entry import Entry, parse, read_text
 from kbench.leaderboard.place import model_label, task_label
 from kbench.leaderboard.ranking import Score, rank, shared
-from kbench.report import answer_beyond, each_seed, sharing
-from kbench.sharing import Interval, PerSeed, verdict
-from kbench.study import CellRun
+from kbench.report.readings import answer_beyond, each_seed, sharing
+from kbench.statistics.sharing import Interval, PerSeed, verdict
+from kbench.study.searches import CellRun
 
 REFERENCE = "transformer"
 """What κ is relative to in a ranking: the architecture that the hypothesis is about."""

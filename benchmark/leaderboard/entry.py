@@ -15,13 +15,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kbench import protocol as protocols
-from kbench.data import universe
-from kbench.driver import recall
+from kbench.data.splits import universe
 from kbench.errors import KbenchError, one_line, unknown
 from kbench.protocol import Protocol
 from kbench.registry import tasks
-from kbench.search import Probe
-from kbench.study import PLENTY, Cell, CellRun
+from kbench.statistics.search import Probe
+from kbench.study.cell import PLENTY, Cell
+from kbench.study.driver import recall
+from kbench.study.searches import CellRun
 from kbench.trial import Ending, Trial, TrialResult, Variant, canonical_json
 
 SCHEMA_VERSION = 1

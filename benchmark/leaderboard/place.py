@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from kbench.errors import KbenchError
 from kbench.registry import tasks
-from kbench.study import Cell
+from kbench.study.cell import Cell
 
 
 def location(cell: Cell) -> PurePosixPath:

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kbench.search import Bracket
-from kbench.sharing import blur
+from kbench.statistics.brackets import Bracket, blur
 
 RESAMPLES = 20_000
 """As many as the ends of an interval need to settle within 1 to 2 %."""

@@ -8,13 +8,13 @@ import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from kbench.executors import Executor
 from kbench.leaderboard.entry import Entry, Row, Trials
 from kbench.leaderboard.place import is_own
 from kbench.leaderboard.validation import describe
-from kbench.scan import missing
-from kbench.search import Probe
-from kbench.study import CellRun
+from kbench.ops.scan import missing
+from kbench.statistics.search import Probe
+from kbench.study.executors import Executor
+from kbench.study.searches import CellRun
 from kbench.trial import Trial, TrialResult
 
 ACCURACY_TOLERANCE = 0.1

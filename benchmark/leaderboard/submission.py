@@ -8,15 +8,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kbench.driver import Progress, recall
 from kbench.errors import KbenchError
 from kbench.leaderboard.entry import SCHEMA_VERSION, Entry, packaged, parse
 from kbench.leaderboard.place import command
 from kbench.registry import models, tasks
-from kbench.report import errors, result
-from kbench.search import Probe
-from kbench.store import Store
-from kbench.study import Cell, CellRun
+from kbench.report.readings import errors, result
+from kbench.statistics.search import Probe
+from kbench.study.cell import Cell
+from kbench.study.driver import Progress, recall
+from kbench.study.searches import CellRun
+from kbench.study.store import Store
 from kbench.trial import Trial, TrialResult, canonical_json
 
 RESULTS = ("n_star", "kappa", "extrapolation", "monotonicity_violations")

@@ -3,12 +3,11 @@
 import math
 from collections.abc import Iterable, Sequence
 
+from kbench.data.supervision import SUPERVISIONS
 from kbench.leaderboard.board import REFERENCE, Row, protocols, ranking
 from kbench.leaderboard.ranking import Score
-from kbench.search import Bracket
-from kbench.sharing import best_of_grid
-from kbench.supervision import SUPERVISIONS
-from kbench.tables import bracket_text, figures, interval_text, per_seed_text
+from kbench.report.format import bracket_text, figures, interval_text, per_seed_text
+from kbench.statistics.brackets import Bracket, best_of_grid
 
 
 def kappa_text(row: Row) -> str:

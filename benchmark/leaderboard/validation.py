@@ -13,18 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from kbench.data import Source, chance
-from kbench.driver import Progress
+from kbench.data.splits import Source, chance
 from kbench.errors import KbenchError, one_line
 from kbench.leaderboard.entry import Entry, Row, protocols_known, read, trial_of
 from kbench.leaderboard.place import is_own, location
 from kbench.leaderboard.submission import RESULTS, behind, not_clean, seeds_wanted
-from kbench.modules import backends
 from kbench.provenance import source_sha256
 from kbench.registry import Registry, models, tasks
-from kbench.report import result
-from kbench.search import Probe
-from kbench.study import Cell
+from kbench.report.readings import result
+from kbench.statistics.search import Probe
+from kbench.study.cell import Cell
+from kbench.study.driver import Progress
+from kbench.training.modules import backends
 from kbench.trial import Trial, canonical_json
 
 
@@ -298,9 +298,9 @@ def _data(
 
 def nonconformity(cell: Cell) -> str | None:
     """What of the cell's registered model is not as `kbench check` wants it."""
-    from kbench.conformance import Subject, check
-    from kbench.executors.local import one_thread
-    from kbench.training import source_of
+    from kbench.data.splits import source_of
+    from kbench.study.executors.local import one_thread
+    from kbench.training.conformance import Subject, check
 
     source = source_of(cell.trial(cell.joint, cell.seeds[0], Probe(1, 1.0)))
     subject = Subject(

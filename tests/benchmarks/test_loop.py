@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from test_speed import a_member, bare_step
 from torch.utils.data import DataLoader, TensorDataset
 
-from kbench.cohort import Cohort
-from kbench.modules import flops_per_token
-from kbench.training import train
+from kbench.training.cohort import Cohort
+from kbench.training.loop import train
+from kbench.training.modules import flops_per_token
 
 THREE = ["lstm", "transformer", "mamba"]
 

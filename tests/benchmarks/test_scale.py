@@ -12,10 +12,11 @@ import pytest
 from conftest import made_up
 
 from kbench import protocol as protocols
-from kbench.driver import Progress, recall
-from kbench.search import Probe
-from kbench.store import Store
-from kbench.study import Cell, CellRun
+from kbench.statistics.search import Probe
+from kbench.study.cell import Cell
+from kbench.study.driver import Progress, recall
+from kbench.study.searches import CellRun
+from kbench.study.store import Store
 
 KBENCH = [sys.executable, "-c", "from kbench.cli import main; main()"]
 CELL = ["--task", "modadd", "--supervision", "aligned"]
@@ -107,7 +108,7 @@ def test_store_of_200_000_trials(benchmark, report, tmp_path):
 def test_ray_hands_over_and_back(benchmark, report, cell, monkeypatch):
     """Milliseconds of a cohort that does nothing, on a Ray instance of this machine."""
     pytest.importorskip("ray")
-    from kbench.executors import ray as executor_module
+    from kbench.study.executors import ray as executor_module
 
     monkeypatch.setattr(executor_module, "_run", lambda cohort, device, directory: ([], "nothing"))
     trial = cell.trial((3,), 1, Probe(n_samples=8, learning_rate=0.01))
@@ -127,18 +128,18 @@ def test_ray_hands_over_and_back(benchmark, report, cell, monkeypatch):
 def test_steps_against_bisection_and_the_published_procedure(
     benchmark, report, tmp_path, tiny_yaml, monkeypatch
 ):
-    """Of one cell, everything trained here; `docs/measure_search.py` does it for nine."""
-    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "docs")
-    import measure_search
+    """Of one cell, everything trained here; `studies/search.py` does it for nine."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "studies")
+    import search
 
     protocol = protocols.load(str(tiny_yaml) if benchmark.disabled else "quick")
-    cells = measure_search.cells(protocols.load("quick"))
+    cells = search.cells(protocols.load("quick"))
     (cell,) = (c for c in cells if (c.model, c.supervision) == ("lstm", "aligned"))
     if benchmark.disabled:
         cell = dataclasses.replace(
             cell, protocol=protocol, lengths=(3, 4), universes={3: 27, 4: 81}, seeds=(1,)
         )
-    found = measure_search.figures(cell, measure_search.Curves(tmp_path / "curves.jsonl"))
+    found = search.figures(cell, search.Curves(tmp_path / "curves.jsonl"))
     assert found["ours"] < found["stopping"] < found["full"]
     assert len(found["by_search"]) == (len(cell.lengths) + 1) * len(cell.seeds)
     report(

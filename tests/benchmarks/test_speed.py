@@ -11,10 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from kbench.data.splits import source_of
+from kbench.ops.scan import kernel_scan, missing, torch_scan
 from kbench.protocol import Training
 from kbench.registry import models
-from kbench.scan import kernel_scan, missing, torch_scan
-from kbench.training import Member, source_of
+from kbench.training.member import Member
 from kbench.trial import Trial
 
 

@@ -1,0 +1,1 @@
+"""The leaderboards as static pages."""

@@ -1,0 +1,234 @@
+"""The geometry of the site's pictures of κ: from rows to pixels. Templates write the SVG.
+
+A picture is never the only place of a figure: each stands beside a table with the same numbers.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from kbench.data.supervision import SUPERVISIONS
+from kbench.leaderboard.board import Row
+from kbench.report.format import interval_text
+from kbench.statistics.sharing import Interval
+
+SHAPES = {"outcome": "circle", "cot": "square", "aligned": "triangle"}
+"""Beside the colour, so that it is not all that tells them apart."""
+STEPS = (0.25, 0.5, 0.8, 1.25, 2.0, 4.0)
+"""Where the colours of κ change; `isolated` is the middle one."""
+WIDEST = 2.0**10
+"""κ beyond this, or below its inverse, is drawn at the edge."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Axis:
+    """Values on a log scale, as pixels from `start` to `end`."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def at(self, value: float) -> float:
+        """Where a value lies; at the edge if it is beyond."""
+        share = math.log(min(max(value, self.low), self.high) / self.low)
+        share /= math.log(self.high / self.low)
+        return round(self.start + share * (self.end - self.start), 1)
+
+    def ticks(self, base: int, room: int = 6) -> list[tuple[float, str]]:
+        """Where powers of a base lie, 1 among them, and how they are written: `1/4`, `1,000`."""
+        first = math.ceil(math.log(self.low, base) - 1e-9)
+        last = math.floor(math.log(self.high, base) + 1e-9)
+        step = 1 + (last - first) // room
+        return [
+            (self.at(float(base) ** i), f"{base**i:,}" if i >= 0 else f"1/{base**-i:,}")
+            for i in range(first, last + 1)
+            if i % step == 0
+        ]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Span:
+    """An interval along one direction, in pixels."""
+
+    start: float
+    end: float
+    mark: float | None
+    """Of the best guess; at the bound where there is only one."""
+    hollow: bool = False
+    """The mark is the middle of bounds, and no estimate."""
+    arrow: str = ""
+    """`start` or `end`: which of the two is open."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Line:
+    """One line of a forest plot."""
+
+    row: Row
+    name: str
+    y: float
+    span: Span | None
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Forest:
+    """κ of every model under one supervision."""
+
+    title: str
+    shape: str
+    lines: list[Line]
+    axis: Axis
+    width: int
+    height: int
+    x: int = 0
+    """Where it stands in a picture of several."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Point:
+    """κ and the accuracy at twice the longest length."""
+
+    row: Row
+    number: int
+    shape: str
+    span: Span
+    y: float
+    label: tuple[float, float] | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scatter:
+    """κ against extrapolation, on one task."""
+
+    points: list[Point]
+    names: dict[str, int]
+    axis: Axis
+    rows: list[tuple[float, str]]
+    """Ticks of the accuracy."""
+    width: int
+    height: int
+
+
+def kappa_axis(rows: Iterable[Row], start: float, end: float) -> Axis:
+    """For κ of all of these, and at least from 1/4 to 4."""
+    ends = [e for row in rows for e in (row.kappa.low, row.kappa.high) if e]
+    # With room for an arrow beyond the outermost bound.
+    low = 2.0 ** math.floor(math.log2(max(0.7 * min([*ends, 0.36]), 1 / WIDEST)))
+    high = 2.0 ** math.ceil(math.log2(min(1.4 * max([*ends, 2.8]), WIDEST)))
+    return Axis(low=low, high=high, start=start, end=end)
+
+
+def kappa_span(row: Row, axis: Axis) -> Span | None:
+    """The interval that the verdict goes by; None where κ is not bounded at all."""
+    low, high, per_seed = row.kappa.low, row.kappa.high, row.sharing[1]
+    if low is None and high is None:
+        return None
+    middle = value(row.kappa)
+    exact = per_seed.low is not None and per_seed.estimate is not None
+    assert middle is not None
+    return Span(
+        start=axis.start if low is None else axis.at(low),
+        end=axis.end if high is None else axis.at(high),
+        mark=axis.at(per_seed.estimate if exact and per_seed.estimate else middle),
+        hollow=not exact,
+        arrow="start" if low is None else "end" if high is None else "",
+    )
+
+
+def value(interval: Interval) -> float | None:
+    """What an interval is sorted and coloured by: its geometric middle, else its only bound."""
+    if interval.low is None or interval.high is None:
+        return interval.high if interval.low is None else interval.low
+    return math.sqrt(interval.low * interval.high)
+
+
+def tone(interval: Interval) -> str:
+    """`k-3` … `k3`, the colour of κ, or `none`.
+
+    A single bound only gets the colour of the side that it decides: `< 1.24` may be anything.
+    """
+    middle = value(interval)
+    if middle is None:
+        return "none"
+    if (interval.low is None and middle > 1) or (interval.high is None and middle < 1):
+        return "none"
+    return f"k{sum(middle > step for step in STEPS) - 3}"
+
+
+def forests(rows: Sequence[Row], models: Sequence[str]) -> list[Forest]:
+    """One for each supervision of one task's rows."""
+    width, label, text, top, pitch = 350, 122, 106, 26, 20
+    axis = kappa_axis(rows, label, width - text)
+    found: list[Forest] = []
+    for supervision in SUPERVISIONS:
+        of = {row.model: row for row in rows if row.supervision == supervision}
+        if not of:
+            continue
+        lines = [
+            Line(
+                row=of[model],
+                name=shortened(model, 18),
+                y=top + pitch * (i + 0.5),
+                span=kappa_span(of[model], axis),
+                text=interval_text(of[model].kappa),
+            )
+            for i, model in enumerate(models)
+            if model in of
+        ]
+        found.append(
+            Forest(
+                title=supervision, shape=SHAPES[supervision], lines=lines, axis=axis,
+                width=width, height=top + pitch * len(models) + 22, x=len(found) * (width + 16),
+            )
+        )  # fmt: skip
+    return found
+
+
+def shortened(name: str, width: int) -> str:
+    """The name, or as much of it as there is room for."""
+    return name if len(name) <= width else name[: width - 1] + "…"
+
+
+def scatter(rows: Sequence[Row], models: Sequence[str]) -> Scatter | None:
+    """κ against the accuracy at twice the longest length, of one task; None if nothing is known."""
+    tested = [row for row in rows if row.beyond is not None and value(row.kappa) is not None]
+    if not tested:
+        return None
+    width, height, top, bottom = 340, 320, 14, 278
+    names = {model: i + 1 for i, model in enumerate(m for m in models if m in _models(tested))}
+    axis = kappa_axis(tested, 56, width - 10)
+    lowest = min(-0.2, *(row.beyond or 0 for row in tested))
+
+    def height_of(accuracy: float) -> float:
+        return round(bottom - (accuracy - lowest) / (1.05 - lowest) * (bottom - top), 1)
+
+    spans = [(row, kappa_span(row, axis), height_of(row.beyond or 0)) for row in tested]
+    taken = [(span.mark or 0, y) for _, span, y in spans if span]
+    points = []
+    for row, span, y in spans:
+        assert span is not None and span.mark is not None
+        label = _free_place(span.mark, y, taken)
+        points.append(
+            Point(
+                row=row, number=names[row.model], shape=SHAPES[row.supervision],
+                span=span, y=y, label=label,
+            )
+        )  # fmt: skip
+    rows_at = [(height_of(v), f"{v:g}") for v in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    return Scatter(points=points, names=names, axis=axis, rows=rows_at, width=width, height=height)
+
+
+def _models(rows: Iterable[Row]) -> set[str]:
+    return {row.model for row in rows}
+
+
+def _free_place(x: float, y: float, taken: list[tuple[float, float]]) -> tuple[float, float] | None:
+    """Near a mark, where no other mark or label is; None where all is full."""
+    for dx, dy in ((9, -7), (9, 9), (-9, -7), (-9, 9), (0, -12), (0, 15), (17, 0), (-17, 0)):
+        place = (round(x + dx, 1), round(y + dy, 1))
+        if all(abs(place[0] - a) > 11 or abs(place[1] - b) > 9 for a, b in taken):
+            taken.append(place)
+            return place
+    return None

@@ -1,0 +1,1 @@
+"""Operations that several models compute alike, each with a slow and obvious reference."""

@@ -1,0 +1,1 @@
+"""From outcomes to what a person reads: readings, documents, tables and plots."""

@@ -1,0 +1,179 @@
+"""Plots, drawn by matplotlib without a display: the same bytes for the same numbers."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import (
+    FixedLocator,
+    LogLocator,
+    NullFormatter,
+    NullLocator,
+    StrMethodFormatter,
+)
+
+from kbench.errors import KbenchError
+from kbench.report.format import model_name, slope_text, task_name
+from kbench.report.readings import Scaling, answer_beyond, sharing
+from kbench.statistics.brackets import best_of_grid
+from kbench.statistics.sharing import Interval, PerSeed, n_star_per_seed
+from kbench.study.searches import CellRun
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe and Ito's colours can be told apart by the colour-blind; markers say it once more.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = "osD^vP*X<>hdp8"
+STYLE: Any = {
+    "svg.hashsalt": "kbench",  # the same ids every time
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#dddddd",
+    "font.size": 10,
+}
+
+
+def scaling_figure(rows: Sequence[Scaling], path: Path) -> None:
+    """N* against size on log axes: means over seeds with 95 % intervals.
+
+    A hollow mark spans the bracket of the best run where some seed has no bounded N*; an arrow
+    begins at the largest size that fails for all.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(7, 4.5), layout="constrained")
+        axes = figure.subplots()
+        for i, row in enumerate(rows):
+            _scaling_series(axes, row, i, len(rows))
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        sizes = sorted({size for row in rows for size in row.sizes})
+        axes.xaxis.set_major_locator(FixedLocator(sizes))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        first = rows[0]
+        axes.set_xlabel(
+            "longest length L"
+            if first.over == "L"
+            else first.over
+            if all(value.isdecimal() for value in first.values)
+            else f"different answers, {first.over} = {', '.join(first.values)}"
+        )
+        axes.set_ylabel("N*, samples for all lengths together")
+        axes.set_title(f"{first.runs[0].cell.task}, protocol {first.runs[0].cell.protocol.id}")
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+        _save(figure, path)
+
+
+def _scaling_series(axes: "Axes", row: Scaling, i: int, n: int) -> None:
+    colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
+    look: dict[str, Any] = {"color": colour, "marker": marker, "capsize": 3, "linestyle": "none"}
+    shift = 1 + 0.02 * (i - (n - 1) / 2)  # so that series do not hide each other
+    line = []
+    for size, brackets in zip(row.sizes, row.brackets(), strict=True):
+        x, best, per_seed = size * shift, best_of_grid(brackets), n_star_per_seed(brackets)
+        if per_seed.estimate is not None:
+            line.append((x, per_seed.estimate))
+            axes.errorbar(x, per_seed.estimate, yerr=_reach(per_seed.estimate, per_seed), **look)
+        elif best.middle is not None:
+            bounds = Interval(low=best.floor, high=best.high)
+            axes.errorbar(x, best.middle, yerr=_reach(best.middle, bounds), mfc="white", **look)
+        elif best.low is not None:
+            axes.errorbar(x, best.low, yerr=best.low / 2, lolims=True, mfc="white", **look)
+    axes.plot(*zip(*line, strict=True), color=colour, linewidth=1) if line else None
+    cell = row.runs[0].cell
+    names = f"{model_name(cell)} {cell.supervision} {cell.distribution}"
+    label = f"{names}\nslope {slope_text(*row.slope())}"
+    axes.errorbar([], [], label=label, **look)
+
+
+def sharing_figure(runs: Sequence[CellRun], path: Path) -> None:
+    """κ against the accuracy at twice the training length, one mark for each row of a κ table.
+
+    κ is the mean over seeds with its 95 % interval, else (hollow) what the bounds leave, an arrow
+    where there is only one bound. The accuracy is chance-normalised, its bar from the least to
+    the most of the seeds.
+    """
+    points = [(run, beyond) for run in runs if (beyond := answer_beyond(run))]
+    if not points:
+        raise KbenchError(
+            "nothing to plot: no complete κ with accuracies at twice the training length "
+            "(`kbench run --extrapolate 2x` measures them)"
+        )
+    tasks = {(task_name(run.cell), run.cell.lengths, run.cell.protocol.id) for run, _ in points}
+    if len(tasks) > 1:
+        named = "; ".join(f"{name} to {n[-1]}, {protocol}" for name, n, protocol in sorted(tasks))
+        raise KbenchError(f"one plot is of one task, lengths and protocol, here are {named}")
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(8, 5), layout="constrained")
+        axes = figure.subplots()
+        names = list(dict.fromkeys(model_name(run.cell) for run, _ in points))
+        ways = list(dict.fromkeys(run.cell.supervision for run, _ in points))
+        for run, accuracies in points:
+            look = {
+                "color": COLOURS[ways.index(run.cell.supervision) % len(COLOURS)],
+                "marker": MARKERS[names.index(model_name(run.cell)) % len(MARKERS)],
+                "capsize": 2,
+                "linestyle": "none",
+            }
+            _sharing_point(axes, *sharing(run), accuracies, look)
+        axes.set_xscale("log")
+        axes.axvline(1, color="#888888", linewidth=1)
+        axes.axhline(0, color="#888888", linewidth=1)
+        axes.xaxis.set_major_locator(LogLocator(base=2))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.set_xlabel("sharing factor κ")
+        axes.set_ylabel("accuracy at twice the training length\n(0 chance, 1 perfect)")
+        cell = points[0][0].cell
+        axes.set_title(
+            f"{task_name(cell)}, lengths to {cell.lengths[-1]}, protocol {cell.protocol.id}"
+        )
+        key = [
+            Line2D([], [], color=COLOURS[i % len(COLOURS)], linewidth=4, label=way)
+            for i, way in enumerate(ways)
+        ] + [
+            Line2D([], [], color="#444444", marker=MARKERS[i % len(MARKERS)], ls="none", label=name)
+            for i, name in enumerate(names)
+        ]
+        axes.legend(handles=key, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+        _save(figure, path)
+
+
+def _sharing_point(
+    axes: "Axes", best: Interval, kappa: PerSeed, of: Sequence[float], look: Mapping[str, Any]
+) -> None:
+    y = sum(of) / len(of)
+    up: Any = [[y - min(of)], [max(of) - y]]
+    if kappa.estimate is not None:
+        axes.errorbar(kappa.estimate, y, xerr=_reach(kappa.estimate, kappa), yerr=up, **look)
+    elif best.low is not None and best.high is not None:
+        middle = (best.low * best.high) ** 0.5
+        axes.errorbar(middle, y, xerr=_reach(middle, best), yerr=up, mfc="white", **look)
+    elif best.high is not None:
+        side: Any = {"xerr": best.high / 4, "xuplims": True}
+        axes.errorbar(best.high, y, yerr=up, mfc="white", **side, **look)
+    elif best.low is not None:
+        side = {"xerr": best.low / 2, "xlolims": True}
+        axes.errorbar(best.low, y, yerr=up, mfc="white", **side, **look)
+
+
+def _reach(middle: float, around: Interval | PerSeed) -> Any:
+    """Lengths of the two halves of an error bar."""
+    if around.low is None or around.high is None:
+        return None
+    return [[max(middle - around.low, 0)], [max(around.high - middle, 0)]]
+
+
+def _save(figure: Figure, path: Path) -> None:
+    undated = {"Date": None} if path.suffix == ".svg" else {"Software": None}
+    try:
+        figure.savefig(path, metadata=undated, dpi=150)
+    except OSError as error:
+        raise KbenchError(f"the plot {path} cannot be written: {error.strerror}") from None

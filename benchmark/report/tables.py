@@ -1,0 +1,202 @@
+"""What is told of a cell in the terminal: tables, and how their figures are written."""
+
+import collections
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from kbench.report.format import (
+    bracket_text,
+    interval_text,
+    model_name,
+    parameters_text,
+    per_seed_text,
+    slope_text,
+    task_name,
+)
+from kbench.report.readings import Scaling, extrapolation, sharing
+from kbench.statistics.brackets import best_of_grid
+from kbench.statistics.sharing import n_star_per_seed, verdict
+from kbench.study.cell import Cell, Lengths
+from kbench.study.searches import CellRun
+
+
+def tables(runs: Sequence[CellRun]) -> RenderableType:
+    """κ and N* of every cell, per protocol and set of lengths; then what was tested."""
+    groups: dict[tuple[str, Lengths], list[CellRun]] = {}
+    for run in runs:
+        groups.setdefault((run.cell.protocol.id, run.cell.lengths), []).append(run)
+    parts: list[RenderableType] = []
+    for (protocol, lengths), group in groups.items():
+        span = f"lengths {lengths[0]} to {lengths[-1]}, protocol {protocol}"
+        if shared := _untested(run for run in group if run.cell.distribution is None):
+            parts += [_kappa_table(shared, f"Sharing factor κ: {span}"), _n_star_table(shared)]
+        if drawn := _untested(run for run in group if run.cell.distribution is not None):
+            parts.append(_distribution_table(drawn, f"N* by length distribution: {span}"))
+        if tested := [run for run in group if run.cell.extrapolate]:
+            parts.append(_extrapolation_table(tested))
+    return Group(*parts)
+
+
+def _untested(runs: Iterable[CellRun]) -> list[CellRun]:
+    """Each once, of cells that differ only in what was tested of them."""
+    cells = {repr(dataclasses.replace(run.cell, extrapolate=())): run for run in runs}
+    return list(cells.values())
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _kappa_table(runs: Sequence[CellRun], title: str) -> Table:
+    table = _table(
+        title,
+        "model",
+        "task",
+        "supervision",
+        "seeds",
+        "κ best of grid",
+        "κ per seed (95 %)",
+        "verdict",
+    )
+    for names, run in zip(_row_names(runs), runs, strict=True):
+        best, per_seed = sharing(run)
+        table.add_row(
+            *names,
+            run.cell.supervision,
+            str(len(run.cell.seeds)),
+            interval_text(best),
+            per_seed_text(per_seed),
+            verdict(best, per_seed) if run.searched else "unfinished",
+        )
+    return table
+
+
+def _n_star_table(runs: Sequence[CellRun]) -> Table:
+    several = len({task_name(run.cell) for run in runs}) > 1  # else the table above says it
+    table = _table(
+        "N*, best of grid: samples needed, as the bracket (largest N to fail, smallest to pass]",
+        "model", *(["task"] if several else []), "supervision",
+        *(f"n = {n}" for n in runs[0].cell.lengths), "joint",
+    )  # fmt: skip
+    for (model, task), run in zip(_row_names(runs), runs, strict=True):
+        brackets = [best_of_grid(run.brackets(n)) for n in (*run.cell.alone, run.cell.joint)]
+        names = (model, task) if several else (model,)
+        table.add_row(*names, run.cell.supervision, *map(bracket_text, brackets))
+    return table
+
+
+def _distribution_table(runs: Sequence[CellRun], title: str) -> Table:
+    table = _table(
+        title, "model", "task", "supervision", "distribution", "seeds",
+        "N* best of grid", "N* per seed (95 %)",
+    )  # fmt: skip
+    for names, run in zip(_row_names(runs), runs, strict=True):
+        cell, brackets = run.cell, run.brackets(run.cell.joint)
+        table.add_row(
+            *names,
+            cell.supervision,
+            cell.distribution,
+            str(len(cell.seeds)),
+            bracket_text(best_of_grid(brackets)),
+            per_seed_text(n_star_per_seed(brackets)) if run.searched else "unfinished",
+        )
+    return table
+
+
+def _extrapolation_table(runs: Sequence[CellRun]) -> Table:
+    lengths = sorted({n for run in runs for n in run.cell.extrapolate})
+    table = _table(
+        "Accuracy beyond, (accuracy − chance) / (1 − chance): mean over seeds [least, most]",
+        "model", "task", "supervision", "trained with", *(f"n = {n}" for n in lengths),
+    )  # fmt: skip
+    for names, run in zip(_row_names(runs), runs, strict=True):
+        cell, rows = run.cell, extrapolation(run)
+        for of in dict.fromkeys(row["model_of"] for row in rows):
+            chosen = [row for row in rows if row["model_of"] == of]
+            sizes = sorted(row["n_samples"] for row in chosen)
+            span = f"{sizes[0]}" if sizes[0] == sizes[-1] else f"{sizes[0]} to {sizes[-1]}"
+            failed = sum(row["outcome"] == "failed" for row in chosen)
+            note = f", {failed} of {len(chosen)} fail" if failed else ""
+            table.add_row(
+                *names,
+                " ".join(filter(None, (cell.supervision, cell.distribution))),
+                f"N = {span} ({of}{note})",
+                *(_accuracy_text(chosen, str(n)) for n in lengths),
+            )
+    return table
+
+
+def _accuracy_text(rows: Sequence[Mapping[str, Any]], n: str) -> str:
+    values = [row["accuracy"][n]["normalised"] for row in rows if n in row["accuracy"]]
+    if not values:
+        return ""
+    return f"{sum(values) / len(values):.2f} [{min(values):.2f}, {max(values):.2f}]"
+
+
+def headline(run: CellRun) -> str:
+    """What is found of a complete cell, on one line."""
+    if run.cell.distribution is not None:
+        brackets = run.brackets(run.cell.joint)
+        per_seed = per_seed_text(n_star_per_seed(brackets))
+        return f"N* {bracket_text(best_of_grid(brackets))}, per seed {per_seed}"
+    best, kappa = sharing(run)
+    return f"κ {interval_text(best)}, per seed {per_seed_text(kappa)}, {verdict(best, kappa)}"
+
+
+def _row_names(runs: Sequence[CellRun]) -> list[tuple[str, str]]:
+    """Model and task; where rows would look the same, with what else tells them apart."""
+
+    def short(cell: Cell) -> tuple[str, ...]:
+        return model_name(cell), task_name(cell), cell.supervision, cell.distribution or ""
+
+    def full(cell: Cell) -> tuple[str, str]:
+        size = parameters_text(cell.size)
+        return (
+            f"{model_name(cell)} {size} {_version(cell.model_version)}",
+            f"{task_name(cell)} {_version(cell.task_version)}",
+        )
+
+    seen = collections.Counter(short(run.cell) for run in runs)
+    names = [(model_name(run.cell), task_name(run.cell)) for run in runs]
+    return [
+        full(run.cell) if seen[short(run.cell)] > 1 else name
+        for name, run in zip(names, runs, strict=True)
+    ]
+
+
+def _version(version: int | str) -> str:
+    return f"version {str(version).rpartition(':')[2][:8]}"
+
+
+def scaling_table(rows: Sequence[Scaling]) -> Table:
+    """N* at each size, and the slope."""
+    table = _table(
+        f"N* against {rows[0].over}, protocol {rows[0].runs[0].cell.protocol.id}: "
+        "N* ∝ size^slope, per seed (95 %), else the bounds",
+        "model", "task", "supervision",
+        *(_size_name(rows[0], i) for i in range(len(rows[0].sizes))),
+        "slope",
+    )  # fmt: skip
+    for row in rows:
+        cell, (best, per_seed) = row.runs[0].cell, row.slope()
+        table.add_row(
+            model_name(cell),
+            cell.task,
+            f"{cell.supervision} {cell.distribution}",
+            *(bracket_text(best_of_grid(brackets)) for brackets in row.brackets()),
+            slope_text(best, per_seed) if row.complete else "unfinished",
+        )
+    return table
+
+
+def _size_name(row: Scaling, i: int) -> str:
+    name = f"{row.over} = {row.values[i]}"
+    return name if row.values[i].isdecimal() else f"{name} ({row.sizes[i]})"

@@ -1,0 +1,127 @@
+"""The live view of a run: searches under way, trials done, time left."""
+
+import time
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+
+from kbench.report.format import model_name, task_name
+from kbench.report.tables import headline
+from kbench.study.driver import Driver, Profile
+from kbench.study.driver import Progress as CellProgress
+from kbench.trial import Trial
+
+
+class View:
+    """A bar per cell on a terminal, a line per ten seconds elsewhere; a line per finished row."""
+
+    def __init__(self, driver: Driver, progress_to: Console, rows_to: Console) -> None:
+        self._driver, self._console = driver, progress_to
+        # Two consoles on one terminal would write into each other's lines.
+        self._rows = progress_to if rows_to.is_terminal else rows_to
+        self._started = self._last_line = time.perf_counter()
+        self._done_before = 0
+        self._announced: set[int] = set()
+        self._bars = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=16),
+            TextColumn(
+                "{task.completed:.0f}/{task.total:.0f} searches{task.fields[more]}", markup=False
+            ),
+            console=progress_to,
+            transient=True,
+        )
+        self._ids: dict[int, TaskID] = {}
+
+    def __enter__(self) -> "View":
+        for p in self._driver.progress:
+            self._ids[id(p)] = self._bars.add_task(_name(p), total=p.run.n_searches, more="")
+        if self._console.is_terminal:
+            self._bars.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._console.is_terminal:
+            self._bars.stop()
+
+    def update(self, p: CellProgress) -> None:
+        """Something new is known of this cell."""
+        trials = f"{p.trials_run} trials run, {p.trials_reused} reused"
+        left = self._time_left()
+        for other in self._driver.progress:
+            now = "; ".join(map(_trial_name, self._driver.under_way(other)))
+            more = f", {other.trials_run} trials, {left} left; now {now}" if now else ""
+            self._bars.update(self._ids[id(other)], completed=other.run.n_done, more=more)
+        if p.run.complete and id(p) not in self._announced:
+            self._announced.add(id(p))
+            found = headline(p.run)
+            self._say(self._rows, f"{_name(p)}: {found} ({trials}, {duration(p.wall_s)})")
+        elif not self._console.is_terminal and time.perf_counter() - self._last_line > 10:
+            self._last_line = time.perf_counter()
+            done = f"{p.run.n_done} of {p.run.n_searches} searches"
+            self._say(self._console, f"{_name(p)}: {done}, {trials}, {left} left in all")
+
+    @staticmethod
+    def _say(console: Console, line: str) -> None:
+        console.print(line, highlight=False, soft_wrap=True)
+
+    def _time_left(self) -> str:
+        """From the share of searches that this command has brought to their end."""
+        progress = self._driver.progress
+        done = sum(p.run.n_done for p in progress)
+        if not any(p.trials_run for p in progress):
+            self._done_before = done
+        ended_here = done - self._done_before
+        if not ended_here:
+            return "unknown time"
+        each = (time.perf_counter() - self._started) / ended_here
+        return duration(each * (sum(p.run.n_searches for p in progress) - done))
+
+
+def profile_table(p: Profile) -> Table:
+    """Where the time of the workers went; and, beside it, that of the store in the driver."""
+    total = p.workers * p.elapsed
+    table = Table(
+        title=f"Where the time went: {p.workers} × {p.elapsed:.1f} s of workers",
+        title_justify="left", title_style="bold", box=box.SIMPLE_HEAD,
+    )  # fmt: skip
+    table.add_column("of worker time")
+    table.add_column("seconds", justify="right")
+    table.add_column("share", justify="right")
+    rows = {
+        "training": p.trials["training"],
+        "validation": p.trials["validation"],
+        "data": p.trials["data"],
+        "building models, tests": p.trials["other"],
+        "idle (start, hand-over, no work)": p.idle,
+    }
+    for name, seconds in rows.items():
+        table.add_row(name, f"{seconds:.1f}", f"{seconds / total:.1%}")
+    table.add_section()
+    table.add_row("run ahead, not asked for", f"{p.ahead:.1f}", f"{p.ahead / total:.1%}")
+    table.add_row("store, in the driver", f"{p.store:.1f}", f"{p.store / total:.1%}")
+    return table
+
+
+def _name(p: CellProgress) -> str:
+    cell = p.run.cell
+    over = cell.distribution and f"{cell.distribution} to {cell.lengths[-1]}"
+    names = model_name(cell), task_name(cell), cell.supervision, over
+    return " ".join(filter(None, names))
+
+
+def _trial_name(trial: Trial) -> str:
+    lengths = f"n = {trial.lengths[0]}" if len(trial.lengths) == 1 else "joint"
+    lengths += ", test" if trial.tested else ""
+    return f"{lengths}, seed {trial.seed}, N = {trial.n_samples}"
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `12 min`, `3.5 h` or `2.1 days`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"

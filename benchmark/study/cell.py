@@ -1,0 +1,136 @@
+"""Cells: what is measured, frozen.
+
+A cell is one model on one task under one supervision: a search for N* per length and seed, and one
+per seed over all lengths together, which is all that κ needs; or, for N* under a distribution of
+lengths, that last one alone.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kbench import protocol as protocols
+from kbench.data.splits import Shares, universe
+from kbench.protocol import Protocol
+from kbench.registry import models, tasks
+from kbench.statistics.search import Probe
+from kbench.trial import Trial
+
+Lengths = tuple[int, ...]
+PLENTY = 1 << 62
+"""More samples than any search asks for, and still an integer to every reader of JSON."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """One row of a table."""
+
+    model: str
+    model_version: int | str
+    size: Mapping[str, Any]
+    backend: str
+    task: str
+    task_version: int | str
+    task_params: Mapping[str, Any]
+    supervision: str
+    protocol: Protocol
+    lengths: Lengths
+    universes: Mapping[int, int]
+    """Samples of each length there are, or PLENTY: what the searches need to know of the task, so
+    that a stored result can be shown without it."""
+    seeds: tuple[int, ...]
+    distribution: str | None = None
+    """Of the lengths, for N* alone; None for κ, which is over `uniform`."""
+    extrapolate: tuple[int, ...] = ()
+    """Lengths at which the models of the joint search are tested."""
+
+    @staticmethod
+    def of(
+        *,
+        model: str,
+        task: str,
+        task_params: Mapping[str, Any],
+        lengths: Lengths,
+        protocol: Protocol,
+        size: Mapping[str, Any] | None = None,
+        backend: str = "torch",
+        **others: Any,
+    ) -> "Cell":
+        """The cell of a registered model, of its preset size by default, on a registered task."""
+        instance = tasks[task].cls(**task_params)
+        return Cell(
+            model=model,
+            model_version=models[model].version,
+            size=models[model].preset(protocol.presets) if size is None else size,
+            backend=backend,
+            task=task,
+            task_version=tasks[task].version,
+            task_params=task_params,
+            lengths=lengths,
+            universes={n: min(universe(instance, n), PLENTY) for n in lengths},
+            protocol=protocol,
+            **others,
+        )
+
+    def spec(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return dataclasses.asdict(self)
+
+    @staticmethod
+    def from_spec(spec: Mapping[str, Any]) -> "Cell":
+        """The cell with this spec()."""
+        return Cell(
+            **{
+                **spec,
+                "lengths": tuple(spec["lengths"]),
+                "universes": {int(n): size for n, size in spec["universes"].items()},
+                "seeds": tuple(spec["seeds"]),
+                "extrapolate": tuple(spec["extrapolate"]),
+                "protocol": protocols.from_dict(spec["protocol"], "in the store"),
+            }
+        )
+
+    @property
+    def alone(self) -> list[Lengths]:
+        """The lengths that are searched each by itself, as κ needs it."""
+        return [(n,) for n in self.lengths] if self.distribution is None else []
+
+    @property
+    def joint(self) -> Lengths:
+        """The lengths that are searched together."""
+        return self.lengths[-1:] if self.distribution == "fixed" else self.lengths
+
+    def over(self, lengths: Lengths) -> str:
+        """The distribution over the lengths of one of the cell's searches."""
+        return "fixed" if len(lengths) == 1 else self.distribution or "uniform"
+
+    def shares(self, lengths: Lengths) -> Shares:
+        """How the samples of one of the cell's searches are divided."""
+        training = self.protocol.training
+        return Shares(
+            universes={n: self.universes[n] for n in lengths},
+            distribution=self.over(lengths),
+            max_validation=training.max_validation,
+            max_validation_fraction=training.max_validation_fraction,
+        )
+
+    def trial(self, lengths: Lengths, seed: int, probe: Probe) -> Trial:
+        """The run that a search asks for."""
+        return Trial(
+            model=self.model,
+            model_version=self.model_version,
+            size=self.size,
+            backend=self.backend,
+            task=self.task,
+            task_version=self.task_version,
+            task_params=self.task_params,
+            supervision=self.supervision,
+            lengths=lengths,
+            distribution=self.over(lengths),
+            n_samples=probe.n_samples,
+            learning_rate=probe.learning_rate,
+            seed=seed,
+            protocol=self.protocol.id,
+            training=self.protocol.training,
+        )

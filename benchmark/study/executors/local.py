@@ -1,0 +1,174 @@
+"""This machine: in the calling process, or in a pool of processes with one thread each."""
+
+import concurrent.futures
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+from pebble import ProcessExpired, ProcessPool
+
+from kbench.errors import one_line
+from kbench.study.executors import Executor, Finished
+from kbench.trial import Trial, TrialResult
+
+_POLL_S = 0.2
+COHORT = {"cpu": 1, "cuda": 15}
+"""Trials in a cohort. On a CPU a stack of small models is no faster than one after the other; on a
+GPU launching is what a small step should cost, and fifteen are launched as one."""
+
+
+class Cancelled(Exception):
+    """The trial was given up because the run is to stop."""
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread for torch: with more threads than cores small models are far slower."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def run_cohort(cohort: Sequence[Trial], device: str = "cpu") -> list[TrialResult]:
+    """Train a cohort on one thread; the results in the order of the trials."""
+    from kbench.training.loop import train
+
+    with one_thread():
+        return train(cohort, device=device)
+
+
+class InProcess:
+    """One cohort at a time, in the calling process."""
+
+    capacity = 1
+
+    def __init__(
+        self,
+        stopping: Callable[[], bool] = lambda: False,
+        device: str = "cpu",
+        cohort: int = 1,
+    ) -> None:
+        self._stopping, self._device, self.cohort = stopping, device, cohort
+        self._training: Iterator[tuple[Trial, TrialResult]] = iter(())
+        self._left: list[Trial] = []
+
+    @property
+    def idle(self) -> int:
+        """One, while no cohort is under way."""
+        return 0 if self._left else 1
+
+    def submit(self, cohort: Sequence[Trial]) -> None:
+        """Begin with the cohort; it trains during the calls of finished()."""
+        from kbench.training.loop import training
+        from kbench.training.member import Member
+
+        def check(member: Member) -> None:
+            if self._stopping():
+                raise Cancelled
+
+        self._left = list(cohort)
+        self._training = training(self._left, check, self._device)
+
+    def finished(self) -> list[Finished]:
+        """Train until a member of the cohort leaves it."""
+        if not self._left or self._stopping():
+            return []
+        try:
+            with one_thread():
+                trial, result = next(self._training)
+        except Cancelled:
+            return []
+        except (Exception, SystemExit) as error:  # a user's model may; the driver decides
+            lost, self._left = self._left, []
+            return [Finished(trial=t, result=None, error=one_line(error)) for t in lost]
+        self._left.remove(trial)
+        return [Finished(trial=trial, result=result)]
+
+    def __enter__(self) -> "InProcess":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._left = []
+
+
+class SpawnPool:
+    """`workers` processes, each on one thread. One that dies takes only its own cohort along."""
+
+    def __init__(self, workers: int, device: str = "cpu", cohort: int = 1) -> None:
+        self.capacity, self._device, self.cohort = workers, device, cohort
+        self._running: dict[concurrent.futures.Future, Sequence[Trial]] = {}
+        # Ctrl-C reaches the whole process group, and is the driver's alone to answer. Threads and
+        # processes inherit the mask, so that a worker is deaf to it from its first moment.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._pool = ProcessPool(
+                max_workers=workers,
+                initializer=_end_with_parent,
+                context=multiprocessing.get_context("spawn"),
+            )
+            self._pool.active  # noqa: B018 - starts the pool's threads and workers
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    @property
+    def idle(self) -> int:
+        """Workers without a cohort."""
+        return self.capacity - len(self._running)
+
+    def submit(self, cohort: Sequence[Trial]) -> None:
+        """Hand the cohort to an idle worker."""
+        self._running[self._pool.schedule(run_cohort, args=(cohort, self._device))] = cohort
+
+    def finished(self) -> list[Finished]:
+        """Collect what has ended; wait up to a fifth of a second for the first."""
+        done, _ = concurrent.futures.wait(
+            self._running, timeout=_POLL_S, return_when=concurrent.futures.FIRST_COMPLETED
+        )
+        return [f for future in done for f in _collect(self._running.pop(future), future)]
+
+    def __enter__(self) -> "SpawnPool":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._pool.stop()
+        self._pool.join()
+
+
+def local(
+    workers: int, stopping: Callable[[], bool] = lambda: False, device: str = "cpu"
+) -> Executor:
+    """In this process for one worker, a pool for more."""
+    cohort = COHORT[device]
+    return (
+        InProcess(stopping, device, cohort) if workers == 1 else SpawnPool(workers, device, cohort)
+    )
+
+
+def _collect(cohort: Sequence[Trial], future: concurrent.futures.Future) -> list[Finished]:
+    try:
+        return [Finished(trial=t, result=r) for t, r in zip(cohort, future.result(), strict=True)]
+    except ProcessExpired as error:
+        reason = f"its worker died (exit {error.exitcode})"
+    except (Exception, SystemExit) as error:  # whatever a user's model raised in the worker
+        reason = one_line(error)
+    return [Finished(trial=trial, result=None, error=reason) for trial in cohort]
+
+
+def _end_with_parent() -> None:
+    """Watch the driver from within a worker, and end with it, however it ended."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

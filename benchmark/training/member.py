@@ -1,0 +1,164 @@
+"""One trial in training: its model, optimiser, data order and verdict."""
+
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from kbench.data.splits import Split, chance, generator, source_of
+from kbench.data.supervision import IGNORE
+from kbench.errors import KbenchError
+from kbench.protocol import Futility
+from kbench.registry import models, tasks
+from kbench.training.extrapolation import accuracy, longest_input
+from kbench.training.loss import cross_entropy
+from kbench.training.modules import build, lengthened
+from kbench.trial import Trial
+
+VALIDATION_CHUNK = 512
+"""Samples per forward pass of a validation: large enough for speed, small enough for memory."""
+
+
+def validation_interval(n_validation: int, batch_size: int) -> int:
+    """Steps between validations, so that these cost less than a tenth of the run.
+
+    A forward pass takes 0.3 to 0.45 of a training step of equal size (`tests/benchmarks`), and
+    steps of fewer than 32 samples hardly get cheaper.
+    """
+    return max(10, math.ceil(4.5 * n_validation / max(batch_size, 32)))
+
+
+class Member:
+    """One trial of a cohort: its model, optimiser, data order and verdict."""
+
+    def __init__(self, trial: Trial, train: Split, validation: Split, device: str = "cpu") -> None:
+        self.trial, self.train, self.validation = trial, train, validation
+        source, entry = source_of(trial), models[trial.model]
+        for now, name, version in (
+            (entry.version, trial.model, trial.model_version),
+            (tasks[trial.task].version, trial.task, trial.task_version),
+        ):
+            if now != version:
+                raise KbenchError(f"the source of {name} has changed since the run began")
+        self.model = build(
+            entry, source.vocab_size(), source.width(), trial.size,
+            backend=trial.backend, seed=trial.seed,
+        ).to(device)  # fmt: skip
+        self.learning_rate = trial.learning_rate
+        self.optimizer = torch.optim.Adam(
+            self.model.parameters(), lr=trial.learning_rate, fused=True
+        )
+        self.tokens, self.targets = _tensors(train, device)
+        self.validation_tokens, self.validation_targets = _tensors(validation, device)
+        self.n_targets = int((self.validation_targets != IGNORE).sum())
+        self.batch_size = min(trial.training.batch_size, trial.n_samples)
+        self.interval = validation_interval(len(self.validation_tokens), self.batch_size)
+        self._rng = generator(trial.seed, "batches")
+        self._epoch: Iterator[Tensor] = iter(())
+        self.steps = 0
+        self.best_loss, self.best_step = math.inf, 0
+        self._best_at: list[tuple[int, float]] = []
+        self._not_by_heart = 0
+        self._fit_sum, self._judged_at = torch.zeros((), device=device), 0
+        self.last_validation_loss = self.last_training_loss = math.inf
+        self.reason: str | None = None
+        self.seconds = dict.fromkeys(("data", "training", "validation", "other"), 0.0)
+
+    def next_batch(self) -> Tensor:
+        """Indices of the next batch: epochs in a new order each, an incomplete last batch left."""
+        batch = next(self._epoch, None)
+        if batch is None:
+            order = torch.from_numpy(self._rng.permutation(len(self.tokens)))
+            self._epoch = iter(order.split(self.batch_size)[: len(order) // self.batch_size])
+            batch = next(self._epoch)
+        return batch
+
+    def step(self) -> None:
+        """One optimiser step on the mean cross-entropy over the batch's supervised positions."""
+        batch = self.next_batch().to(self.tokens.device)
+        self.optimizer.zero_grad()  # first of all: its memory is used again at once
+        logits_BTV = self.model(self.tokens.index_select(0, batch).long())
+        loss = cross_entropy(logits_BTV, self.targets.index_select(0, batch))
+        loss.backward()
+        self.optimizer.step()
+        self.steps += 1
+        self._fit_sum += loss.detach()
+
+    @torch.no_grad()
+    def validation_loss(self) -> float:
+        """Mean cross-entropy in nats over all supervised positions of the validation set."""
+        total = 0.0
+        for tokens, targets in zip(
+            self.validation_tokens.split(VALIDATION_CHUNK),
+            self.validation_targets.split(VALIDATION_CHUNK),
+            strict=True,
+        ):
+            total += cross_entropy(self.model(tokens.long()), targets, "sum").item()
+        return total / self.n_targets
+
+    def validate(self) -> None:
+        """Measure the validation loss and decide whether the run ends here."""
+        self.judge(self.validation_loss(), self._fit_sum.item())
+        self._fit_sum = torch.zeros_like(self._fit_sum)
+
+    def judge(self, loss: float, fit_sum: float) -> None:
+        """Decide by the validation loss, and the sum of training losses since the one before."""
+        self.last_validation_loss = loss
+        self.last_training_loss = fit = fit_sum / (self.steps - self._judged_at)
+        self._judged_at = self.steps
+        training = self.trial.training
+        if loss < self.best_loss:
+            self.best_loss, self.best_step = loss, self.steps
+        self._best_at.append((self.steps, self.best_loss))
+        if fit >= loss / 2:
+            self._not_by_heart = self.steps
+        if loss < training.eps:
+            self.reason = "success"
+        elif not math.isfinite(loss):
+            # A weight is no longer a number, and none of its successors will be.
+            self.reason = "diverged"
+        elif self.steps >= training.steps:
+            self.reason = "budget"
+        elif training.futility and self._is_futile(training.futility):
+            self.reason = "futility"
+
+    def _is_futile(self, rule: Futility) -> bool:
+        """Learned by heart, and too slow to be below eps by the end of the budget?
+
+        While the training set is learned no better than the validation set, a plateau is no sign
+        of failure.
+        """
+        start = self.steps - rule.patience
+        before = [loss for step, loss in self._best_at if step <= start]
+        if self._not_by_heart > start or not before:
+            return False
+        training = self.trial.training
+        speed = math.log(self.best_loss / before[-1]) / rule.patience
+        end = math.log(self.best_loss) + rule.slack * speed * (training.steps - self.steps)
+        return end > math.log(training.eps)
+
+    def accuracy(self, device: str, on_word: Callable[[], None]) -> dict[str, dict[str, float]]:
+        """Of the model as it is now, at each length that the trial is tested at."""
+        found = {}
+        source, trial = source_of(self.trial), self.trial
+        for n in trial.tested:
+            max_len = max(longest_input(source, n), source.width())
+            longer = build(
+                models[trial.model], source.vocab_size(), max_len, trial.size,
+                backend=trial.backend, seed=trial.seed,
+            )  # fmt: skip
+            model = lengthened(self.model, longer).to(device)
+            found[str(n)] = {
+                "accuracy": accuracy(model, source, n, trial.seed, device, on_word),
+                "chance": chance(source.task, n),
+            }
+        return found
+
+    def due(self) -> bool:
+        """Is a validation due at this step?"""
+        return self.steps % self.interval == 0 or self.steps >= self.trial.training.steps
+
+
+def _tensors(split: Split, device: str) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(split.tokens).to(device), torch.from_numpy(split.targets).to(device)

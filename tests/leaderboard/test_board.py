@@ -1,0 +1,138 @@
+"""Boards: what is read, how it is written, and the page that is committed."""
+
+import json
+from pathlib import Path, PurePosixPath
+
+import pytest
+from conftest import board_cell, invented
+
+from kbench.errors import KbenchError
+from kbench.leaderboard import trust
+from kbench.leaderboard.board import load, protocols, ranking
+from kbench.leaderboard.entry import text_of
+from kbench.leaderboard.place import location
+from kbench.leaderboard.site.pages import page, pages
+from kbench.leaderboard.text import markdown
+
+COMMITTED = Path(__file__).parents[2] / "leaderboards"
+
+
+def put(root, cell, needs=lambda trial: 20):
+    path = root / location(cell)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text_of(invented(cell, needs)), "utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Two models on three cells; the transformer learns all lengths together under none."""
+    root = tmp_path_factory.mktemp("boards") / "leaderboards"
+    for supervision in ("outcome", "cot", "aligned"):
+        put(root, board_cell(supervision=supervision))
+        put(root, board_cell(supervision=supervision, model="transformer"),
+            needs=lambda trial: 10**9 if len(trial.lengths) > 1 else 5)  # fmt: skip
+    put(root, board_cell(distribution="short-to-long", extrapolate=()))
+    return root
+
+
+def test_rows_say_what_their_trials_come_to(root):
+    rows = load(root)
+    assert len(rows) == 7
+    assert [str(row.place) for row in rows] == sorted(str(row.place) for row in rows)
+    lstm = next(r for r in rows if (r.model, r.supervision) == ("lstm", "outcome"))
+    assert (lstm.task, lstm.protocol, lstm.trust) == ("modadd.m-2.3-5", "quick-1", "submitted")
+    assert lstm.verdict == "sharing"
+    assert 0 <= lstm.beyond <= 1
+    other = next(r for r in rows if (r.model, r.supervision) == ("transformer", "cot"))
+    assert other.kappa.low is None
+    assert other.kappa.high < 1
+    (short,) = [r for r in rows if not r.has_kappa]
+    assert (short.model, short.run.cell.distribution) == ("lstm", "short-to-long")
+
+
+def test_a_verdict_by_the_best_of_the_grid_says_which_seeds_are_against_it(tmp_path):
+    def lucky(trial):
+        joint = 5 if trial.seed == 1 else 10**9
+        return joint if len(trial.lengths) > 1 else 5
+
+    put(tmp_path, board_cell(), needs=lucky)
+    (row,) = rows = load(tmp_path)
+    assert (row.verdict, row.against) == ("sharing", "2 of 3 seeds below 1")
+    assert "† 2 of 3 seeds below 1" in markdown(rows).partition("| model | outcome")[2]
+    assert "† 2 of 3 seeds below 1" in pages(rows)[PurePosixPath("quick-1/index.html")]
+    assert "† 2 of 3 seeds below 1" in pages(rows)[PurePosixPath(page(row))]
+
+
+def test_an_interference_by_the_best_of_the_grid_says_so_too(tmp_path):
+    def unlucky(trial):
+        if len(trial.lengths) == 1:
+            return 5 if trial.seed == 1 else 20
+        return 100 if trial.seed == 1 else 25
+
+    put(tmp_path, board_cell(), needs=unlucky)
+    (row,) = load(tmp_path)
+    assert (row.verdict, row.against) == ("interference", "2 of 3 seeds above 1")
+
+
+def test_seeds_on_the_side_of_the_verdict_are_not_told(root):
+    assert {row.against for row in load(root) if row.has_kappa} == {""}
+
+
+def test_ranks_are_relative_to_the_reference(root):
+    scores = ranking(load(root))
+    found = [(s.model, s.rank, s.cells, s.learned) for s in scores]
+    assert found == [("lstm", 1, 3, 3), ("transformer", None, 3, 0)]
+    assert scores[0].low > 1
+    swapped = ranking(load(root), "lstm")
+    assert [(s.model, s.rank) for s in swapped] == [("lstm", 1), ("transformer", None)]
+    assert ranking(load(root), "gru") == []
+
+
+def test_the_page_shows_bounds_and_links_that_lead_somewhere(root):
+    import re
+
+    page = markdown(load(root))
+    assert "| lstm | [**" in page
+    assert re.search(r"\| transformer \| \[\*\*< 0\.\d+\*\*\]", page)
+    links = re.findall(r"\]\(([^)]*\.json)\)", page)
+    assert len(links) == 7
+    assert all((root / link).is_file() for link in links)
+    assert markdown(load(root)) == page
+
+
+def test_an_entry_verified_here_says_so_until_it_is_edited(root, tmp_path):
+    import shutil
+
+    shutil.copytree(root, tmp_path / "copy")
+    row = load(tmp_path / "copy")[0]
+    path = tmp_path / "copy" / row.place
+    trust.record(tmp_path / "copy", row.place, path.read_bytes(), 3)
+    assert load(tmp_path / "copy")[0].trust == "verified"
+    assert "✓" in markdown(load(tmp_path / "copy"))
+    path.write_text(path.read_text().replace('"submitted_by": null', '"submitted_by": "x"'))
+    assert load(tmp_path / "copy")[0].trust == "submitted"
+    (tmp_path / "copy" / trust.LEDGER).write_text("[1]")
+    with pytest.raises(KbenchError, match="verified.json cannot be read"):
+        load(tmp_path / "copy")
+
+
+def test_what_is_no_entry_is_named(tmp_path):
+    with pytest.raises(KbenchError, match="no folder of leaderboards"):
+        load(tmp_path / "none")
+    (tmp_path / "x.json").write_text("{}")
+    with pytest.raises(KbenchError, match=r"x.json: .*Field required"):
+        load(tmp_path)
+    content = json.loads(text_of(invented(board_cell())))
+    content["trials"].pop()
+    (tmp_path / "x.json").write_text(json.dumps(content))
+    with pytest.raises(KbenchError, match="trials are missing"):
+        load(tmp_path)
+
+
+def test_protocols_never_share_a_table(root):
+    assert list(protocols(load(root))) == ["quick-1"]
+
+
+def test_the_committed_page_is_current():
+    assert (COMMITTED / "README.md").read_text("utf-8") == markdown(load(COMMITTED))

@@ -1,0 +1,130 @@
+"""From the store to an entry, and what is turned away."""
+
+import dataclasses
+
+import pytest
+from conftest import FakeExecutor, board_cell, invented_result, made_up, measured
+
+from kbench import protocol as protocols
+from kbench.errors import KbenchError
+from kbench.leaderboard.place import command
+from kbench.leaderboard.submission import build
+from kbench.study.driver import Driver
+from kbench.study.executors.local import InProcess
+from kbench.study.store import Store
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store(tmp_path) as store:
+        yield store
+
+
+def refusal(cell, store):
+    with pytest.raises(KbenchError) as error:
+        build(cell, store)
+    return str(error.value)
+
+
+def test_what_is_missing_is_said_with_the_command_that_completes_it(store):
+    cell = board_cell()
+    assert "15 of 15 searches" in refusal(cell, store)
+    assert f"complete it with: {command(cell)} --store /" in refusal(cell, store)
+    untested = board_cell(extrapolate=())
+    measured(untested, store)
+    assert "3 of 15 searches and tests are not done" in refusal(cell, store)
+    measured(cell, store)
+    assert len(build(cell, store).trials) > 0
+
+
+@pytest.mark.parametrize(("changes", "reason"), [
+    ({"dirty": True}, "trials: ran from a working tree with uncommitted changes"),
+    ({"dirty": None}, "trials: ran from a kbench that is no clone of its repository"),
+    ({"revision": None}, "trials: ran from a kbench that is no clone of its repository"),
+])  # fmt: skip
+def test_trials_of_an_unknown_source_are_refused(store, changes, reason):
+    def unknown(trial, outcome):
+        result = invented_result(trial, outcome)
+        changed = result.environment | changes if trial.seed == 2 else result.environment
+        return dataclasses.replace(result, environment=changed)
+
+    cell = board_cell()
+    measured(cell, store, dress=unknown)
+    message = refusal(cell, store)
+    assert reason in message
+    assert f"{command(cell)} --store .kbench-clean" in message
+
+
+def test_cells_that_no_board_would_take(store, tiny_yaml):
+    few = board_cell(seeds=(1,))
+    measured(few, store)
+    assert "1 seeds, quick-1 has 3" in refusal(few, store)
+    chosen = board_cell(seeds=(1, 2, 7))
+    measured(chosen, store)
+    assert "measure with" in refusal(chosen, store)
+    own = board_cell(protocol=protocols.load(str(tiny_yaml)), seeds=(1, 2))
+    measured(own, store, dress=lambda trial, outcome: made_up(outcome))
+    assert "unknown protocol 'tiny-1'" in refusal(own, store)
+    narrow = board_cell(size={"width": 8, "layers": 1})
+    assert "compares presets" in refusal(narrow, store)
+    changed = dataclasses.replace(board_cell().protocol, learning_rates=(3e-3,))
+    assert "not the packaged protocol" in refusal(board_cell(protocol=changed), store)
+
+
+def test_a_trial_that_broke_down_is_no_result(store):
+    class Breaking(FakeExecutor):
+        def finished(self):
+            return [
+                f if f.result is None
+                else dataclasses.replace(f, result=invented_result(f.trial, f.result.outcome))
+                for f in super().finished()
+            ]  # fmt: skip
+
+    def rule(trial):
+        return "error" if len(trial.lengths) > 1 and trial.n_samples > 20 else "passed"
+
+    cell = board_cell(extrapolate=())
+    for _ in Driver([cell], store, Breaking(rule)).run():
+        pass
+    # An error is not stored, so the searches that met one are not done.
+    assert "3 of 12 searches and tests are not done" in refusal(cell, store)
+
+
+def test_the_source_of_ones_own_model_is_text(store, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source = "# -*- coding: latin-1 -*-\n# caf\xe9\nfrom kbench.models.rnn import RNN as Rnn\n"
+    source += "class Mine(Rnn):\n    presets = {'quick': {'width': 8, 'layers': 1}}\n"
+    (tmp_path / "mine.py").write_bytes(source.encode("latin-1"))
+    cell = board_cell(model="mine.py:Mine")
+    measured(cell, store)
+    assert refusal(cell, store) == "mine.py: the source of an entry is text in UTF-8"
+
+
+@pytest.mark.slow
+def test_real_training_makes_an_entry_that_is_true(store, tmp_path, monkeypatch):
+    """Through training, store, submission and every check, the spot-check included."""
+    from kbench.cli import app
+
+    known = {"revision": "0" * 40, "dirty": False}
+    monkeypatch.setattr("kbench.training.loop.revision", lambda: known)
+    cell = board_cell(model="rnn", lengths=(3, 4), extrapolate=(8,))
+    for _ in Driver([cell], store, InProcess()).run():
+        pass
+    from kbench.leaderboard.entry import text_of
+    from kbench.leaderboard.place import location
+
+    path = tmp_path / "leaderboards" / location(cell)
+    path.parent.mkdir(parents=True)
+    path.write_text(text_of(build(cell, store)), "utf-8")
+    import typer
+
+    run = typer.main.get_command(app)
+    words = ["validate", str(tmp_path / "leaderboards"), "--spot-check", "4", "--record"]
+    assert run(words, standalone_mode=False) == 0
+    from kbench.leaderboard.board import load
+
+    (row,) = load(tmp_path / "leaderboards")
+    assert row.trust == "verified"
+    path.write_text(path.read_text().replace('"submitted_by": null', '"submitted_by": "me"'))
+    (row,) = load(tmp_path / "leaderboards")
+    assert row.trust == "submitted"
