@@ -10,17 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kbench.cli.console import claim_stdout, out, print_json, say
+from kbench.cli.console import claim_stdout, err, out, print_json, say
 from kbench.cli.options import (
     JsonOption,
     SeedsOption,
     WorkersOption,
-    starts,
-    subjects,
-    to_cells,
 )
-from kbench.cli.run import measure
 from kbench.errors import KbenchError
+from kbench.study.executors.choice import starts
+from kbench.study.request import Request
 
 if TYPE_CHECKING:
     from kbench.study.cell import Cell
@@ -65,10 +63,12 @@ def canary(
         raise KbenchError(f"--output {output}: no such folder")
     of_models = dict.fromkeys(model, OF_A_MODEL) if model else CELLS
     cells = _cells(of_models, seeds)
+    from kbench.api import measure
     from kbench.report.readings import SCHEMA_VERSION, errors, with_trials
     from kbench.report.tables import tables
     from kbench.study.executors.local import one_thread
     from kbench.study.store import Store
+    from kbench.study.subjects import subjects
     from kbench.training.conformance import check
 
     with one_thread():
@@ -76,7 +76,9 @@ def canary(
     failed = {name: [c.name for c in of if not c.passed] for name, of in checks.items()}
     with tempfile.TemporaryDirectory() as temporary:
         place = store or Path(temporary)
-        driver, full = measure(cells, place, start, "cpu", as_json)
+        driver, full = measure(
+            cells, place, start, "cpu", say=say, progress_to=err, rows_to=err if as_json else out
+        )
         with Store(place, create=False) as trials:
             results = [
                 with_trials(p, trials) | {"checks_failed": failed[p.run.cell.model]}
@@ -120,10 +122,8 @@ def _cells(of_models: Mapping[str, Rows], seeds: int | None) -> "list[Cell]":
         cell
         for name, rows in of_models.items()
         for supervision, distribution in rows
-        for cell in to_cells(
-            model_names=[name], task_names=[TASK], supervisions=[supervision], seeds=seeds,
-            protocol_name="canary", lengths=LENGTHS, settings=None, extrapolate=None,
-            distributions=[distribution] if distribution else None,
-            match=None, reference=None, device="cpu", backend="torch",
-        )
+        for cell in Request.of(
+            model=name, task=TASK, supervision=supervision, seeds=seeds, protocol="canary",
+            lengths=LENGTHS, distribution=distribution, backend="torch",
+        ).cells()
     ]  # fmt: skip

@@ -8,6 +8,7 @@ import typer
 from kbench.cli.console import claim_stdout, out, print_json
 from kbench.cli.options import JsonOption, ProtocolOption
 from kbench.errors import KbenchError
+from kbench.study.request import PROTOCOL
 
 if TYPE_CHECKING:
     from kbench.training.conformance import Subject
@@ -18,15 +19,15 @@ def check(
         list[str] | None,
         typer.Argument(help="Models, or path/to/file.py:Class. Default: all registered."),
     ] = None,
-    protocol: ProtocolOption = "quick",
+    protocol: ProtocolOption = PROTOCOL,
     task: Annotated[str, typer.Option("--task", help="Task whose inputs it reads.")] = "modadd",
     as_json: JsonOption = False,
 ) -> int:
     """Check that models are causal, deterministic and trainable; exit code 1 if one is not."""
     from rich.table import Table
 
-    from kbench.cli.options import all_subjects, subjects
     from kbench.study.executors.local import one_thread
+    from kbench.study.subjects import all_subjects, subjects
     from kbench.training.conformance import Check
     from kbench.training.conformance import check as run_checks
 

@@ -10,6 +10,7 @@ import typer
 from kbench.cli.console import out
 from kbench.cli.options import ProtocolOption
 from kbench.errors import KbenchError
+from kbench.study.request import PROTOCOL
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,7 +26,7 @@ class Kind(enum.StrEnum):
 
 def list_(
     kind: Annotated[Kind, typer.Argument(help="What to list.")],
-    protocol: ProtocolOption = "quick",
+    protocol: ProtocolOption = PROTOCOL,
     task: Annotated[
         str, typer.Option("--task", help="Task for which the models' sizes are measured.")
     ] = "modadd",
@@ -40,8 +41,8 @@ def list_(
 def _models(protocol: str, task: str) -> "Table":
     from rich.table import Table
 
-    from kbench.cli.options import all_subjects
     from kbench.study.executors.local import one_thread
+    from kbench.study.subjects import all_subjects
     from kbench.training.conformance import ensure_usable, state_text
     from kbench.training.modules import flops_per_token, parameter_count, state_size
 
@@ -83,13 +84,14 @@ def _models(protocol: str, task: str) -> "Table":
 def _tasks(protocol: str) -> "Table":
     from rich.table import Table
 
-    from kbench.cli.tasks import made_task
     from kbench.registry import tasks
+    from kbench.report.format import parameters_text
+    from kbench.study.parameters import made_task
 
     table = Table("name", "version", f"as in protocol {protocol}", "lengths", "what it is")
     for name in tasks.names():
         try:
-            made = made_task(name, protocol, [], None)
+            made = made_task(name, protocol, {}, None)
         except KbenchError as error:  # a broken plug-in concerns no other
             table.add_row(name, "", "", "", f"cannot be used: {error}")
             continue
@@ -97,7 +99,7 @@ def _tasks(protocol: str) -> "Table":
         table.add_row(
             name,
             textwrap.shorten(str(entry.version), 20, placeholder="…"),
-            made.parameters,
+            parameters_text(made.parameters),
             f"{made.lengths[0]} to {made.lengths[-1]}",
             _what(entry.cls),
         )

@@ -1,10 +1,7 @@
 """`kbench run` and `kbench plan`: measure, or say what it would cost."""
 
 import shlex
-import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,23 +26,20 @@ from kbench.cli.options import (
     SupervisionOption,
     TaskOption,
     WorkersOption,
-    starts,
-    to_cells,
-    worker_count,
 )
+from kbench.study.executors.choice import starts, worker_count
+from kbench.study.parameters import settings_from
+from kbench.study.request import BACKEND, DEVICE, PROTOCOL, STORE, Request
 
 if TYPE_CHECKING:
-    from kbench.study.cell import Cell
     from kbench.study.driver import Driver
-    from kbench.study.executors import Executor
-    from kbench.study.searches import CellRun
 
 
 def run(
     model: ModelOption,
     task: TaskOption,
     supervision: SupervisionOption = None,
-    protocol: ProtocolOption = "quick",
+    protocol: ProtocolOption = PROTOCOL,
     lengths: LengthsOption = None,
     set_: SetOption = None,
     seeds: SeedsOption = None,
@@ -53,24 +47,28 @@ def run(
     extrapolate: ExtrapolateOption = None,
     match: MatchOption = None,
     reference: ReferenceOption = None,
-    device: DeviceOption = "cpu",
-    backend: BackendOption = "auto",
+    device: DeviceOption = DEVICE,
+    backend: BackendOption = BACKEND,
     workers: WorkersOption = None,
     executor: ExecutorOption = "local",
     ray_address: RayAddressOption = None,
-    store: StoreOption = Path(".kbench"),
+    store: StoreOption = Path(STORE),
     profile: ProfileOption = False,
     as_json: JsonOption = False,
 ) -> int:
     """Measure N* and κ. Ctrl-C stops; the same command goes on, and runs no stored trial again."""
     stdout = claim_stdout() if as_json else None
+    from kbench.api import measure
+
     start = starts(executor, ray_address, workers, device)
-    cells = to_cells(
-        model_names=model, task_names=task, supervisions=supervision, protocol_name=protocol,
-        lengths=lengths, settings=set_, seeds=seeds, distributions=distribution,
+    cells = Request.of(
+        model=model, task=task, supervision=supervision, protocol=protocol, lengths=lengths,
+        task_params=settings_from(set_ or ()), seeds=seeds, distribution=distribution,
         extrapolate=extrapolate, match=match, reference=reference, device=device, backend=backend,
-    )  # fmt: skip
-    driver, full = measure(cells, store, start, device, stdout is not None)
+    ).cells()  # fmt: skip
+    driver, full = measure(
+        cells, store, start, device, say=say, progress_to=err, rows_to=err if as_json else out
+    )
     from kbench.report.readings import document
     from kbench.report.tables import tables
 
@@ -83,30 +81,6 @@ def run(
 
         (err if as_json else out).print(profile_table(driver.profile()))
     return epilogue(driver, full)
-
-
-def measure(
-    cells: "Sequence[Cell]",
-    store: Path,
-    start: "Callable[[Callable[[], bool]], Executor]",
-    device: str,
-    as_json: bool,
-) -> "tuple[Driver, Exception | None]":
-    """Bring the cells to their end, or to Ctrl-C or a full disk, which is then the second value."""
-    from kbench.report.view import View
-    from kbench.study.driver import Driver
-    from kbench.study.store import Store, StoreFullError
-
-    with Store(store) as trials, _interruptible() as stopping, start(stopping) as executor:
-        driver = Driver(cells, trials, executor, stopping)
-        _announce([p.run for p in driver.progress], executor.capacity, device)
-        try:
-            with View(driver, err, err if as_json else out) as view:
-                for progress in driver.run():
-                    view.update(progress)
-        except StoreFullError as error:
-            return driver, error
-        return driver, None
 
 
 def epilogue(driver: "Driver", full: Exception | None) -> int:
@@ -130,7 +104,7 @@ def plan(
     model: ModelOption,
     task: TaskOption,
     supervision: SupervisionOption = None,
-    protocol: ProtocolOption = "quick",
+    protocol: ProtocolOption = PROTOCOL,
     lengths: LengthsOption = None,
     set_: SetOption = None,
     seeds: SeedsOption = None,
@@ -138,17 +112,17 @@ def plan(
     extrapolate: ExtrapolateOption = None,
     match: MatchOption = None,
     reference: ReferenceOption = None,
-    device: DeviceOption = "cpu",
-    backend: BackendOption = "auto",
+    device: DeviceOption = DEVICE,
+    backend: BackendOption = BACKEND,
     workers: WorkersOption = None,
-    store: StoreOption = Path(".kbench"),
+    store: StoreOption = Path(STORE),
 ) -> None:
     """Say what `run` with the same options would cost, and what the store has of it already."""
-    cells = to_cells(
-        model_names=model, task_names=task, supervisions=supervision, protocol_name=protocol,
-        lengths=lengths, settings=set_, seeds=seeds, distributions=distribution,
+    cells = Request.of(
+        model=model, task=task, supervision=supervision, protocol=protocol, lengths=lengths,
+        task_params=settings_from(set_ or ()), seeds=seeds, distribution=distribution,
         extrapolate=extrapolate, match=match, reference=reference, device=device, backend=backend,
-    )  # fmt: skip
+    ).cells()  # fmt: skip
     workers = worker_count(workers, device)
     from rich.table import Table
 
@@ -183,38 +157,3 @@ def plan(
             end_section=names is rows[-1],
         )
     out.print(table)
-
-
-def _announce(runs: "Sequence[CellRun]", slots: int, device: str) -> None:
-    """Say beforehand what the run will cost."""
-    from kbench.report.view import duration
-    from kbench.study.plan import plan, total
-
-    p = total([plan(cell_run, device) for cell_run in runs])
-    if p.searches_done == p.searches:
-        say(f"all {p.searches} searches are in the store: nothing to run")
-        return
-    say(
-        f"{p.searches - p.searches_done} searches to do: {p.trials[0]} to {p.trials[1]} trials, "
-        f"about {duration(p.seconds / slots)} on {slots} {'slot' if slots == 1 else 'slots'}"
-    )
-
-
-@contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Turns the first Ctrl-C (or a polite kill) into a flag; a second Ctrl-C ends at once."""
-    stopped = False
-
-    def stop(number: int, frame: object) -> None:
-        nonlocal stopped
-        if stopped:
-            raise KeyboardInterrupt
-        stopped = True
-        say("stopping (once more to end at once)")
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -7,8 +7,9 @@ import typer
 
 from kbench.cli.console import out
 from kbench.cli.options import ProtocolOption, SetOption, SupervisionOption
-from kbench.cli.tasks import made_task
 from kbench.errors import KbenchError, unknown
+from kbench.study.parameters import made_task, settings_from
+from kbench.study.request import PROTOCOL
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,12 +25,13 @@ def sample(
     supervision: SupervisionOption = None,
     count: Annotated[int, typer.Option("--count", help="Samples of each.")] = 3,
     seed: Annotated[int, typer.Option("--seed", help="Whose order they come in.")] = 1,
-    protocol: ProtocolOption = "quick",
+    protocol: ProtocolOption = PROTOCOL,
     set_: SetOption = None,
 ) -> None:
     """Print samples as a model reads them, with its targets below."""
     from kbench.data.splits import answer_counts, chance, stream, universe
     from kbench.data.supervision import SUPERVISIONS, supervise
+    from kbench.report.format import parameters_text
 
     if count < 1:
         raise KbenchError(f"--count is a number of samples, at least 1, got {count}")
@@ -40,10 +42,14 @@ def sample(
     for name in supervision or ():
         if name not in SUPERVISIONS:
             raise unknown("supervision", name, SUPERVISIONS)
-    made, parameters, lengths = made_task(task, protocol, set_ or (), length)
+    made, parameters, lengths = made_task(task, protocol, settings_from(set_ or ()), length)
     n = lengths[-1]
     there_are, answers = universe(made, n), answer_counts(made, n)
-    out.print(f"{task} {parameters}".rstrip() + f", length {n}", style="bold", highlight=False)
+    out.print(
+        f"{task} {parameters_text(parameters)}".rstrip() + f", length {n}",
+        style="bold",
+        highlight=False,
+    )
     size = f"{there_are:,}" if there_are < 10**15 else f"about 10^{math.log10(there_are):.0f}"
     out.print(
         f"{size} samples in all; {(answers > 0).sum()} different answers, "

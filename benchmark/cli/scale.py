@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kbench.cli.console import claim_stdout, out, print_json, say
+from kbench.cli.console import claim_stdout, err, out, print_json, say
 from kbench.cli.options import (
     BackendOption,
     DeviceOption,
@@ -27,12 +27,12 @@ from kbench.cli.options import (
     SupervisionOption,
     WorkersOption,
     plot_path,
-    starts,
-    to_cells,
 )
-from kbench.cli.run import epilogue, measure
-from kbench.cli.tasks import preset_lengths
+from kbench.cli.run import epilogue
 from kbench.errors import KbenchError
+from kbench.study.executors.choice import starts
+from kbench.study.parameters import preset_lengths, settings_from
+from kbench.study.request import BACKEND, DEVICE, PROTOCOL, STORE, Request
 
 if TYPE_CHECKING:
     from kbench.study.cell import Cell
@@ -50,38 +50,41 @@ def scale(
         ),
     ],
     supervision: SupervisionOption = None,
-    protocol: ProtocolOption = "quick",
+    protocol: ProtocolOption = PROTOCOL,
     lengths: LengthsOption = None,
     set_: SetOption = None,
     seeds: SeedsOption = None,
     distribution: DistributionOption = None,
     match: MatchOption = None,
     reference: ReferenceOption = None,
-    device: DeviceOption = "cpu",
-    backend: BackendOption = "auto",
+    device: DeviceOption = DEVICE,
+    backend: BackendOption = BACKEND,
     workers: WorkersOption = None,
     executor: ExecutorOption = "local",
     ray_address: RayAddressOption = None,
-    store: StoreOption = Path(".kbench"),
+    store: StoreOption = Path(STORE),
     plot: PlotOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """N* of all lengths together against the size of the task: log-log slope, and a plot."""
     stdout = claim_stdout() if as_json else None
+    from kbench.api import measure
+
     start = starts(executor, ray_address, workers, device)
     picture = plot_path(plot or Path("scale.svg"))
     name, values = _over(over)
-    if any(setting.partition("=")[0] == name for setting in set_ or ()):
+    settings = settings_from(set_ or ())
+    if name in settings:
         raise KbenchError(f"--over {over} says what {name} is; --set cannot be given as well")
     first = _first_length(task, protocol, lengths, values) if name == "L" else 0
     grown = [
-        to_cells(
-            model_names=model, task_names=[task], supervisions=supervision, seeds=seeds,
-            protocol_name=protocol, distributions=distribution or ["uniform"], extrapolate=None,
+        Request.of(
+            model=model, task=task, supervision=supervision, seeds=seeds, protocol=protocol,
+            distribution=distribution or ["uniform"],
             lengths=f"{first}-{value}" if name == "L" else lengths,
-            settings=(set_ or []) if name == "L" else [*(set_ or []), f"{name}={value}"],
+            task_params=settings if name == "L" else settings | {name: value},
             match=match, reference=reference, device=device, backend=backend,
-        )
+        ).cells()
         for value in values
     ]  # fmt: skip
     sizes = tuple(_size(value, cells[0]) for value, cells in zip(values, grown, strict=True))
@@ -90,7 +93,9 @@ def scale(
     if len(set(sizes)) < 2:
         raise KbenchError(f"--over {over}: a slope needs two different sizes, got {sizes[0]}")
     cells = list(itertools.chain(*grown))
-    driver, full = measure(cells, store, start, device, as_json)
+    driver, full = measure(
+        cells, store, start, device, say=say, progress_to=err, rows_to=err if as_json else out
+    )
     from kbench.report.readings import Scaling, scaling_document
     from kbench.report.tables import scaling_table
 

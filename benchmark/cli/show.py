@@ -8,6 +8,7 @@ import typer
 from kbench.cli.console import claim_stdout, out, print_json
 from kbench.cli.options import JsonOption, PlotOption, StoreOption, plot_path
 from kbench.errors import KbenchError, unknown
+from kbench.study.request import STORE
 
 
 def show(
@@ -19,7 +20,7 @@ def show(
     protocol: Annotated[
         list[str] | None, typer.Option("--protocol", help="Only this protocol, as in quick-1.")
     ] = None,
-    store: StoreOption = Path(".kbench"),
+    store: StoreOption = Path(STORE),
     plot: PlotOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -18,9 +18,10 @@ from kbench.cli.options import (
     StoreOption,
     SupervisionOption,
     TaskOption,
-    to_cells,
 )
 from kbench.errors import KbenchError
+from kbench.study.parameters import settings_from
+from kbench.study.request import BACKEND, DEVICE, PROTOCOL, STORE, Request
 
 Leaderboards = Annotated[
     Path, typer.Option("--leaderboards", help="Folder of the entries.", file_okay=False)
@@ -31,7 +32,7 @@ def submit(
     model: ModelOption,
     task: TaskOption,
     supervision: SupervisionOption = None,
-    protocol: ProtocolOption = "quick",
+    protocol: ProtocolOption = PROTOCOL,
     lengths: LengthsOption = None,
     set_: SetOption = None,
     seeds: SeedsOption = None,
@@ -40,9 +41,9 @@ def submit(
         str | None,
         typer.Option("--extrapolate", help="As in `run`. Default: 2x, which every κ needs."),
     ] = None,
-    device: DeviceOption = "cpu",
-    backend: BackendOption = "auto",
-    store: StoreOption = Path(".kbench"),
+    device: DeviceOption = DEVICE,
+    backend: BackendOption = BACKEND,
+    store: StoreOption = Path(STORE),
     leaderboards: Leaderboards = Path("leaderboards"),
     by: Annotated[
         str | None, typer.Option("--by", help="Who submits it, as the entry's page will say.")
@@ -62,12 +63,12 @@ def submit(
     from kbench.leaderboard.submission import build
     from kbench.study.store import Store
 
-    cells = to_cells(
-        model_names=model, task_names=task, supervisions=supervision, protocol_name=protocol,
-        lengths=lengths, settings=set_, seeds=seeds, distributions=distribution,
-        extrapolate=extrapolate or (None if distribution else "2x"),
-        match=None, reference=None, device=device, backend=backend, here=False,
-    )  # fmt: skip
+    cells = Request.of(
+        model=model, task=task, supervision=supervision, protocol=protocol, lengths=lengths,
+        task_params=settings_from(set_ or ()), seeds=seeds, distribution=distribution,
+        extrapolate=extrapolate or (None if distribution else "2x"), device=device,
+        backend=backend,
+    ).cells(here=False)  # fmt: skip
     paths = [leaderboards / location(cell) for cell in cells]
     for path in paths:
         if paths.count(path) > 1:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kbench.cli.console import out, printable, say
-from kbench.cli.options import DeviceOption, WorkersOption, look_over_device, worker_count
+from kbench.cli.options import DeviceOption, WorkersOption
 from kbench.errors import KbenchError
+from kbench.study.executors.choice import worker_count
+from kbench.study.request import DEVICE, look_over_device
 
 if TYPE_CHECKING:
     from kbench.leaderboard.entry import Entry
@@ -44,7 +46,7 @@ def validate(
         bool,
         typer.Option("--unverified", help="Spot-check only what is not noted as verified yet."),
     ] = False,
-    device: DeviceOption = "cpu",
+    device: DeviceOption = DEVICE,
     workers: WorkersOption = None,
 ) -> int:
     """Hold leaderboard entries against their own trials; exit code 1 if one is refused.

@@ -1,7 +1,5 @@
-"""From names to cells, from cells to trials and back: plan, driver, store and executors."""
+"""From names to cells, from cells to trials and back: request, plan, driver, store, executors.
 
-from kbench.study.cell import Cell
-from kbench.study.searches import CellRun
-from kbench.study.store import Store
-
-__all__ = ["Cell", "CellRun", "Store"]
+`request` turns names into cells, `cell` is what is measured, `searches` is a cell under way,
+`driver` brings cells to their end and alone writes the `store`. Importing the room loads no torch.
+"""

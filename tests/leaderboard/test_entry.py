@@ -77,15 +77,17 @@ def test_it_belongs_below_protocol_task_and_supervision():
 
 def test_the_command_measures_this_cell_and_no_other(entry, monkeypatch):
     from kbench.cli import app
-    from kbench.cli.options import to_cells
+    from kbench.study.request import Request
 
     seen = []
 
-    def stop(**options):
-        seen.append(to_cells(**options))
+    cells = Request.cells
+
+    def stop(request):
+        seen.append(cells(request))
         raise ZeroDivisionError
 
-    monkeypatch.setattr(sys.modules["kbench.cli.run"], "to_cells", stop)
+    monkeypatch.setattr(Request, "cells", stop)
     for cell in (
         board_cell(),
         board_cell(distribution="short-to-long", extrapolate=(), seeds=(1, 2, 3, 4)),

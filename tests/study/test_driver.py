@@ -5,7 +5,7 @@ import random
 
 import pytest
 from conftest import FakeExecutor, changed, fill, made_up
-from test_study import THRESHOLDS, rule, run, stable
+from test_cell import THRESHOLDS, rule, run, stable
 
 from kbench.report.readings import document
 from kbench.statistics.search import Probe

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from conftest import fill, made_up
 
-from kbench import store as stores
+from kbench.study import store as stores
 from kbench.errors import KbenchError
 from kbench.statistics.search import Probe
 from kbench.study.store import Store, StoreFullError

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kbench import data
+from kbench.data import splits as data
 from kbench.data.splits import Source, universe
 from kbench.errors import KbenchError
 from kbench.registry import tasks

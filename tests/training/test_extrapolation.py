@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from kbench import extrapolation
+from kbench.training import extrapolation
 from kbench.data.splits import Source, chance, stream
 from kbench.data.supervision import SUPERVISIONS, prompt, supervise
 from kbench.registry import models

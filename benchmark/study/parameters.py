@@ -1,4 +1,4 @@
-"""From options to tasks: parameters, lengths, and lengths beyond."""
+"""From what a person writes to a task: its parameters, lengths, and lengths beyond."""
 
 import contextlib
 import inspect
@@ -40,24 +40,23 @@ class MadeTask(NamedTuple):
     """A task as its preset and settings make it."""
 
     task: "Task"
-    parameters: str
+    parameters: dict[str, Any]
     lengths: range
 
 
 def made_task(
-    name: str, protocol_name: str, settings: Sequence[str], length: int | None
+    name: str, protocol_name: str, settings: Mapping[str, Any], length: int | None
 ) -> MadeTask:
     """A task, looked over at its longest length, or at the one asked for."""
     _at_most(LONGEST, length or 1, "--length")
     from kbench import protocol as protocols
     from kbench.data.contract import made
     from kbench.registry import tasks
-    from kbench.report.format import parameters_text
 
     protocol, entry = protocols.load(protocol_name), tasks[name]
     preset, lengths = task_preset(entry, protocol, range(length, length + 1) if length else None)
     params = but_defaults(entry, preset | settings_of(settings, [entry])[entry.name])
-    return MadeTask(made(entry, params, lengths[-1:]), parameters_text(params), lengths)
+    return MadeTask(made(entry, params, lengths[-1:]), params, lengths)
 
 
 def preset_lengths(task_name: str, protocol_name: str) -> range:
@@ -68,24 +67,30 @@ def preset_lengths(task_name: str, protocol_name: str) -> range:
     return task_preset(tasks[task_name], protocols.load(protocol_name))[1]
 
 
-def lengths_of(text: str) -> range:
-    """`2-7` as lengths."""
-    first, dash, last = text.partition("-")
-    if not (dash and first.isdecimal() and last.isdecimal() and 1 <= int(first) < int(last)):
-        raise KbenchError(
-            f"--lengths wants a first and a larger last length, as in 2-7, got {text!r}"
-        )
-    return range(int(first), _at_most(LONGEST, int(last), "--lengths") + 1)
+def lengths_of(lengths: Any) -> range:
+    """`2-7`, or (2, 7) from Python, as lengths."""
+    match lengths:
+        case str():
+            first, dash, last = lengths.partition("-")
+            if dash and first.isdecimal() and last.isdecimal():
+                return lengths_of((int(first), int(last)))
+        case (int(first), int(last)) if 1 <= first < last:
+            return range(first, _at_most(LONGEST, last, "--lengths") + 1)
+    raise KbenchError(
+        f"--lengths wants a first and a larger last length, as in 2-7, got {lengths!r}"
+    )
 
 
-def beyond(text: str, longest: int) -> tuple[int, ...]:
-    """`2x,4x,500` as lengths, the longest in training being `longest`."""
+def beyond(wanted: Any, longest: int) -> tuple[int, ...]:
+    """`2x,4x,500`, or ["2x", 500] from Python, as lengths above `longest`, that of training."""
     lengths = set()
-    for part in text.split(","):
-        digits = part.strip().removesuffix("x")
-        if not digits.isdecimal():
+    parts = wanted.split(",") if isinstance(wanted, str) else wanted
+    for part in [parts] if isinstance(parts, int) else parts:
+        text = str(part).strip()
+        digits = text.removesuffix("x")
+        if isinstance(part, bool) or not digits.isdecimal():
             raise KbenchError(f"--extrapolate wants lengths, as in 2x,4x,500, got {part!r}")
-        n = int(digits) * (longest if part.strip().endswith("x") else 1)
+        n = int(digits) * (longest if text.endswith("x") else 1)
         if n <= longest:
             raise KbenchError(f"--extrapolate: {part} is not beyond the longest length, {longest}")
         lengths.add(_at_most(LONGEST, n, "--extrapolate"))
@@ -104,31 +109,45 @@ def but_defaults(entry: "Entry", params: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in params.items() if k not in defaults or v != defaults[k]}
 
 
-def settings_of(settings: Sequence[str], entries: "Sequence[Entry]") -> dict[str, dict[str, Any]]:
+def settings_of(
+    settings: Mapping[str, Any], entries: "Sequence[Entry]"
+) -> dict[str, dict[str, Any]]:
     """The parameters set for each task; one that no task has is an error."""
     changes: dict[str, dict[str, Any]] = {entry.name: {} for entry in entries}
     parameters = {entry.name: entry.parameters() for entry in entries}
-    for setting in settings:
-        name, equals, text = setting.partition("=")
-        if not equals:
-            raise KbenchError(f"--set wants NAME=VALUE, as in m=5, got {setting!r}")
+    for name, value in settings.items():
         having = [task for task in parameters if name in parameters[task]]
         if not having:
             known = {name for of in parameters.values() for name in of}
             raise unknown(f"parameter of {', '.join(parameters)}", name, known)
         for task in having:
-            changes[task][name] = _value(task, parameters[task][name], text)
+            changes[task][name] = _value(task, parameters[task][name], value)
     return changes
 
 
-def _value(task: str, parameter: inspect.Parameter, text: str) -> Any:
-    """The text as what the parameter is annotated with, or else as YAML would read it."""
+def settings_from(texts: Sequence[str]) -> dict[str, str]:
+    """`m=5` as {"m": "5"}."""
+    settings = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise KbenchError(f"--set wants NAME=VALUE, as in m=5, got {text!r}")
+        settings[name] = value
+    return settings
+
+
+def _value(task: str, parameter: inspect.Parameter, given: Any) -> Any:
+    """What was given, a text as what the parameter is annotated with or as YAML would read it."""
     kinds = {kind.__name__: kind for kind in (str, int, float, bool)}
     kind = kinds.get(getattr(parameter.annotation, "__name__", parameter.annotation))
-    value: Any = text
-    with contextlib.suppress(ValueError, yaml.YAMLError):
-        value = kind(text) if kind in (int, float, str) else yaml.safe_load(text)
-    if (kind and not isinstance(value, kind)) or not is_data(value):
+    value = given
+    if isinstance(given, str):
+        with contextlib.suppress(ValueError, yaml.YAMLError):
+            value = kind(given) if kind in (int, float, str) else yaml.safe_load(given)
+    elif kind is float and isinstance(given, int) and not isinstance(given, bool):
+        value = float(given)
+    wrong = kind and not isinstance(value, kind)
+    if wrong or (isinstance(value, bool) and kind is not bool) or not is_data(value):
         wanted = f"of type {kind.__name__}" if kind else "a number, a text or a list of these"
-        raise KbenchError(f"{task}: {parameter.name} must be {wanted}, got {text!r}")
+        raise KbenchError(f"{task}: {parameter.name} must be {wanted}, got {given!r}")
     return value
