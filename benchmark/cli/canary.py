@@ -6,7 +6,7 @@ import shlex
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -64,7 +64,8 @@ def canary(
     of_models = dict.fromkeys(model, OF_A_MODEL) if model else CELLS
     cells = _cells(of_models, seeds)
     from kbench.api import measure
-    from kbench.report.readings import SCHEMA_VERSION, errors, with_trials
+    from kbench.report.document import SCHEMA_VERSION, Document, plain, result_of
+    from kbench.report.readings import errors
     from kbench.report.tables import tables
     from kbench.study.executors.local import one_thread
     from kbench.study.store import Store
@@ -81,17 +82,19 @@ def canary(
         )
         with Store(place, create=False) as trials:
             results = [
-                with_trials(p, trials) | {"checks_failed": failed[p.run.cell.model]}
+                result_of(p, trials).model_copy(update={"checks_failed": failed[p.run.cell.model]})
                 for p in driver.progress
             ]
-    document: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION,
-        "command": shlex.join(
-            ["kbench", "canary", *(x for m in model or () for x in ("--model", m))]
-        ),
-        "checks": {name: [dataclasses.asdict(c) for c in of] for name, of in checks.items()},
-        "results": results,
-    }
+    document = plain(
+        Document(
+            schema_version=SCHEMA_VERSION,
+            command=shlex.join(
+                ["kbench", "canary", *(x for m in model or () for x in ("--model", m))]
+            ),
+            checks={name: [dataclasses.asdict(c) for c in of] for name, of in checks.items()},
+            results=results,
+        )
+    )
     try:
         output.write_text(json.dumps(document, indent=1, ensure_ascii=False), "utf-8")
     except OSError as error:

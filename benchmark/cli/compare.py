@@ -111,7 +111,7 @@ def _git(*arguments: str) -> str | None:
 
 
 def _of_document(name: str, text: str) -> list[Measured] | Timing:
-    from kbench.report.readings import SCHEMA_VERSION
+    from kbench.report.document import read as read_document
 
     try:
         document = json.loads(text)
@@ -124,9 +124,8 @@ def _of_document(name: str, text: str) -> list[Measured] | Timing:
             return [_of_entry(text)]
         if "benchmarks" in document:
             return read_timing(document)
-        if document.get("schema_version") != SCHEMA_VERSION or "results" not in document:
-            raise KbenchError(f"not a result of kbench with schema_version {SCHEMA_VERSION}")
-        return [read(result, document.get("command")) for result in document["results"]]
+        found = read_document(document)
+        return [read(result, found.command) for result in found.results]
     except KbenchError as error:
         raise KbenchError(f"{name}: {error}") from None
 
@@ -134,17 +133,17 @@ def _of_document(name: str, text: str) -> list[Measured] | Timing:
 def _of_entry(text: str) -> Measured:
     """What the entry's trials come to; what else it says is not looked at."""
     from kbench.leaderboard.entry import Trials, parse
-    from kbench.report.readings import with_trials
+    from kbench.report.document import result_of
     from kbench.study.driver import Progress
 
     entry = parse(text)
     run = entry.run()
-    return read(with_trials(Progress(run=run), Trials(entry, run.cell)))
+    return read(result_of(Progress(run=run), Trials(entry, run.cell)))
 
 
 def _of_store(folder: Path) -> list[Measured]:
     """Of a cell measured more than once: its last version, with the most seeds."""
-    from kbench.report.readings import with_trials
+    from kbench.report.document import result_of
     from kbench.study.cell import Cell
     from kbench.study.driver import Progress, recall
     from kbench.study.searches import CellRun
@@ -155,7 +154,7 @@ def _of_store(folder: Path) -> list[Measured]:
         for spec in trials.cells():
             progress = Progress(run=CellRun(Cell.from_spec(spec)))
             recall(progress.run, trials)
-            cell = read(with_trials(progress, trials))
+            cell = read(result_of(progress, trials))
             before = found.get(cell.identity)
             if (
                 before is None

@@ -69,11 +69,13 @@ def run(
     driver, full = measure(
         cells, store, start, device, say=say, progress_to=err, rows_to=err if as_json else out
     )
-    from kbench.report.readings import document
+    from kbench.report.document import document_of, plain
     from kbench.report.tables import tables
+    from kbench.study.store import Store
 
     if stdout:
-        print_json(document(driver.progress), stdout)
+        with Store(store, create=False) as trials:
+            print_json(plain(document_of(driver.progress, trials)), stdout)
     else:
         out.print(tables([p.run for p in driver.progress]))
     if profile:

@@ -28,7 +28,7 @@ def show(
 
     --plot draws κ against the accuracy at twice the training length.
     """
-    from kbench.report.readings import document
+    from kbench.report.document import document_of, plain
     from kbench.report.tables import tables
     from kbench.study.cell import Cell
     from kbench.study.driver import Progress, recall
@@ -54,11 +54,12 @@ def show(
         progress = [Progress(run=CellRun(cell)) for cell in cells]
         for p in progress:
             p.trials_reused = recall(p.run, trials)
+        document = plain(document_of(progress, trials)) if as_json else {}
     if picture:
         from kbench.report.plots import sharing_figure
 
         sharing_figure([p.run for p in progress], picture)
     if stdout:
-        print_json(document(progress), stdout)
+        print_json(document, stdout)
     else:
         out.print(tables([p.run for p in progress]))

@@ -7,18 +7,19 @@ name in it is ever used as a path.
 import dataclasses
 import functools
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from kbench import protocol as protocols
 from kbench.data.splits import universe
 from kbench.errors import KbenchError, one_line, unknown
 from kbench.protocol import Protocol
 from kbench.registry import tasks
+from kbench.report import document
+from kbench.report.document import Count, Line, Part, Readings, depth, first_problem, loads
 from kbench.statistics.search import Probe
 from kbench.study.cell import PLENTY, Cell
 from kbench.study.driver import recall
@@ -30,12 +31,6 @@ MAX_BYTES = 16 << 20
 MAX_DEPTH = 12
 """Of nested lists and objects; the schema itself needs seven."""
 
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-Count = Annotated[int, Field(ge=0, le=PLENTY)]
 Length = Annotated[int, Field(ge=1, le=1000)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)]
 ModelName = Annotated[
@@ -46,14 +41,6 @@ ModelName = Annotated[
         description="A registered model, or the file and class of one of your own.",
     ),
 ]
-# Neither control characters nor those that turn the direction of writing.
-Line = Annotated[
-    str,
-    Field(
-        pattern=r"^[^\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]*$",
-        max_length=2000,
-    ),
-]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Version = Annotated[int, Field(ge=1)] | Line
 Value = Annotated[int, Field(ge=-PLENTY, le=PLENTY)] | float | bool | Line | None
@@ -62,7 +49,7 @@ Parameter = Annotated[int, Field(ge=-4096, le=4096)] | Annotated[Line, Field(max
 """Of a task: what is larger takes longer to check than anybody should wait."""
 
 
-class Settings(_Part):
+class Settings(document.Settings):
     """The cell: all that decides which trials its searches ask for."""
 
     model: ModelName
@@ -81,86 +68,14 @@ class Settings(_Part):
     extrapolate: Annotated[list[Length], Field(max_length=20)]
 
 
-class Ends(_Part):
-    """A bracket: the largest N to fail, the smallest to pass."""
-
-    low: Count | None
-    high: Count | None
-    censored: Literal["left", "right"] | None
-
-
-class SeedEnds(Ends):
-    """One seed's bracket."""
-
-    seed: Count
-
-
-class NStar(Ends):
-    """N* of the best of the grid, and of each seed."""
-
-    per_seed: list[SeedEnds]
-
-
-class Bounds(_Part):
-    """An interval, without an end where there is none."""
-
-    low: float | None
-    high: float | None
-
-
-class SeedBounds(Bounds):
-    """Geometric mean over seeds with its 95 % interval."""
-
-    estimate: float | None
-    seeds: Count
-
-
-class Kappa(_Part):
-    """Both readings of κ."""
-
-    best_of_grid: Bounds
-    per_seed: SeedBounds
-    verdict: Literal["sharing", "interference", "isolated", "not-identified"]
-
-
-class Accuracy(_Part):
-    """At one length."""
-
-    accuracy: float
-    chance: float
-    normalised: float
-
-
-class Right(_Part):
+class Right(Part):
     """Accuracy at one length, and that of the best constant answer."""
 
     accuracy: Annotated[float, Field(ge=0, le=1)]
     chance: Annotated[float, Field(ge=0, lt=1)]
 
 
-class Tested(_Part):
-    """A model of the joint search, tested at other lengths."""
-
-    seed: Count
-    model_of: Literal["smallest to pass", "largest tried"]
-    n_samples: Count
-    learning_rate: float
-    outcome: Literal["passed", "failed"]
-    reproduced: bool | None
-    accuracy: dict[Line, Accuracy]
-
-
-class Results(_Part):
-    """What the trials come to; `kbench validate` computes it again."""
-
-    n_star: dict[Line, NStar]
-    """By length, and `joint`."""
-    kappa: Kappa | None
-    extrapolation: list[Tested]
-    monotonicity_violations: Count
-
-
-class Row(_Part):
+class Row(Part):
     """One trial; what it shares with all others stands in the settings."""
 
     lengths: Annotated[list[Length], Field(min_length=1, max_length=200)]
@@ -193,19 +108,19 @@ class Row(_Part):
         )  # fmt: skip
 
 
-class Provenance(_Part):
+class Provenance(Part):
     """Who handed it in, and when."""
 
     submitted_by: Line | None
     submitted_at: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
 
 
-class Entry(_Part):
+class Entry(Part):
     """The whole file."""
 
     schema_version: Literal[1]
     settings: Settings
-    results: Results
+    results: Readings
     provenance: Provenance
     source: Annotated[str, Field(max_length=200_000)] | None
     """Of a model of one's own: the file, whose digest is the model's version."""
@@ -312,44 +227,14 @@ def read_text(path: Path) -> str:
 
 def parse(text: str) -> Entry:
     """An entry from JSON; raises KbenchError in one line for whatever is out of place."""
-    if (depth := _depth(text)) > MAX_DEPTH:
-        raise KbenchError(f"is nested {depth} deep, an entry at most {MAX_DEPTH}")
+    if (found := depth(text)) > MAX_DEPTH:
+        raise KbenchError(f"is nested {found} deep, an entry at most {MAX_DEPTH}")
     try:
-        content = json.loads(text, object_pairs_hook=_no_repeats, parse_constant=_no_constant)
-        return Entry.model_validate(content)
+        return Entry.model_validate(loads(text))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = " ".join(".".join(map(str, first["loc"])).split()) or "the entry"
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise KbenchError(f"{where[:200]}: {first['msg']}{more}") from None
+        raise KbenchError(first_problem(error)) from None
     except ValueError as error:  # also what json itself raises, and numbers of too many digits
         raise KbenchError(f"is not the JSON of an entry: {error}") from None
-
-
-# A text, whether or not it ends, or a bracket; possessive, so that no text is gone over twice.
-_TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\Z)|[\[{\]}]', re.DOTALL)
-
-
-def _depth(text: str) -> int:
-    """How deep lists and objects are nested, whether or not the rest is JSON."""
-    deepest = depth = 0
-    for token in _TOKEN.finditer(text):
-        if token[0] in ("[", "{"):
-            depth += 1
-            deepest = max(deepest, depth)
-        elif token[0] in ("]", "}"):
-            depth -= 1
-    return deepest
-
-
-def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(found := dict(pairs)) < len(pairs):
-        raise ValueError("a key stands twice in one object")
-    return found
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no number")
 
 
 def text_of(entry: Entry) -> str:

@@ -1,4 +1,4 @@
-"""What is found out about a cell: its readings, and the JSON document that holds them all."""
+"""What is found out about a cell: its readings, as plain values."""
 
 import dataclasses
 import json
@@ -22,13 +22,6 @@ from kbench.study.driver import Progress, Results
 from kbench.study.searches import CellRun
 from kbench.trial import Trial, TrialResult, digest
 
-SCHEMA_VERSION = 1
-
-
-def document(progress: Sequence[Progress]) -> dict[str, Any]:
-    """The whole `--json` document: floats to four figures, bounds null where there are none."""
-    return {"schema_version": SCHEMA_VERSION, "results": [result(p) for p in progress]}
-
 
 def result(progress: Progress) -> dict[str, Any]:
     """One cell, complete or not, as plain JSON values."""
@@ -47,6 +40,7 @@ def result(progress: Progress) -> dict[str, Any]:
         "lengths": list(cell.lengths),
         "distribution": cell.distribution,
         "seeds": list(cell.seeds),
+        "extrapolate": list(cell.extrapolate),
         "complete": run.complete,
         "n_star": {
             **{str(n): _n_star(run, (n,)) for (n,) in cell.alone},
@@ -67,27 +61,34 @@ def result(progress: Progress) -> dict[str, Any]:
     }
 
 
-def with_trials(progress: Progress, store: Results) -> dict[str, Any]:
-    """result(), and every trial that the cell's searches have asked for."""
-    document, run = result(progress), progress.run
+def trial_rows(run: CellRun, store: Results) -> list[dict[str, Any]]:
+    """Every trial that the cell's searches have asked for, then those that were tested."""
+    searched = [
+        run.cell.trial(lengths, variant.seed, Probe(variant.n_samples, variant.learning_rate))
+        for lengths, variant in sorted(run.results)
+    ]
+    tested = {t.key(): t for seed in run.cell.seeds for t in run.tested(seed).values()}
     rows = []
-    for lengths, variant in sorted(run.results):
-        probe = Probe(n_samples=variant.n_samples, learning_rate=variant.learning_rate)
-        key = run.cell.trial(lengths, variant.seed, probe).key()
+    for trial in (*searched, *tested.values()):
+        key = trial.key()
         if trained := store.get(key):  # one that broke down is not stored, and is among the errors
             rows.append(
                 {
-                    "lengths": list(lengths),
-                    **variant._asdict(),
+                    "lengths": list(trial.lengths),
+                    **trial.variant._asdict(),
+                    "tested": list(trial.tested),
                     "outcome": trained.outcome,
+                    "reason": trained.reason,
                     "steps": trained.steps,
-                    "data_sha256": trained.data_sha256,
+                    "best_loss": trained.best_loss,
+                    "best_step": trained.best_step,
+                    "wall_s": trained.wall_s,
+                    "data_sha256": dict(trained.data_sha256),
                     "key": key,
                     "digest": trained.digest(""),  # without the key, which holds the version
                 }
             )
-    document["trials"]["each"] = rows
-    return document
+    return rows
 
 
 def _kappa(run: CellRun) -> dict[str, Any]:
@@ -261,4 +262,4 @@ def scaling_document(rows: Sequence[Scaling], progress: Sequence[Progress]) -> d
                 "cells": [result(p) for p in progress if p.run in row.runs],
             }
         )
-    return {"schema_version": SCHEMA_VERSION, "results": results}
+    return {"schema_version": 1, "results": results}

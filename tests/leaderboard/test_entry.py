@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import shlex
-import sys
 
 import pytest
 import typer

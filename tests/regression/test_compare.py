@@ -10,6 +10,7 @@ import pytest
 from kbench.errors import KbenchError
 from kbench.regression.compare import ALPHA, Reading, Verdict, compare, gravest, interval, judge
 from kbench.regression.measured import read
+from kbench.report.document import read as read_document
 
 SEEDS = (1, 2, 3, 4, 5)
 SAME, REGRESSION, INCONCLUSIVE, BROKEN = Verdict
@@ -49,11 +50,14 @@ def result(n_star=(40, 50, 45, 42, 60), joint=(50, 55, 60, 52, 70), seeds=SEEDS,
         "complete": True,
         "n_star": {
             name: {
-                "per_seed": [{"seed": s, **bracket(n)} for s, n in zip(seeds, values, strict=True)]
+                **{"low": None, "high": None, "censored": None},
+                "per_seed": [{"seed": s, **bracket(n)} for s, n in zip(seeds, values, strict=True)],
             }
             for name, values in (("4", n_star), ("5", n_star), ("joint", joint))
         },
-        "kappa": {},
+        "kappa": None,
+        "extrapolation": [],
+        "monotonicity_violations": 0,
         "errors": [],
         "trials": {
             "digest": f"of {n_star} {joint}",
@@ -76,8 +80,14 @@ def behaving_otherwise(of, **changes):
     return of
 
 
+def read_cell(content, command=None):
+    """From a document of version 1, as older canaries are."""
+    (cell,) = read_document({"schema_version": 1, "results": [content]}).results
+    return read(cell, command)
+
+
 def compared(base, head, **options):
-    return compare([read(base)], [read(head)], **options)
+    return compare([read_cell(base)], [read_cell(head)], **options)
 
 
 def rows(found):
@@ -196,7 +206,7 @@ def test_nothing_in_common_says_what_differs():
 
 
 def test_a_cell_that_head_lacks_is_broken_and_one_that_it_has_more_is_not():
-    one, other = read(result()), read(result(supervision="cot"))
+    one, other = read_cell(result()), read_cell(result(supervision="cot"))
     assert compare([one, other], [one]).verdict == BROKEN
     found = compare([one], [one, other])
     assert (found.verdict, len(found.notes)) == (SAME, 1)
@@ -274,7 +284,7 @@ def test_inconclusive_says_the_command_that_adds_seeds():
         "kbench run --model lstm --task modadd --supervision aligned --protocol quick "
         "--lengths 4-5 --set m=3 --seeds 10",
     )
-    canary = [read(of, "kbench canary --model mine.py:Mine") for of in (result(), head)]
+    canary = [read_cell(of, "kbench canary --model mine.py:Mine") for of in (result(), head)]
     assert compare(canary[:1], canary[1:]).commands == (
         "kbench canary --model mine.py:Mine --seeds 10",
     )
@@ -403,7 +413,7 @@ JUNK = (DELETED := object(), None, True, -1, 0, 1e999, 10**400, "", "x", [], {},
 
 
 def test_what_is_no_result_is_refused_and_never_breaks_down():
-    base, refused = read(result()), 0
+    base, refused = read_cell(result()), 0
     for path, junk in itertools.product(places(result()), JUNK):
         head = behaving_otherwise(result())
         of = head
@@ -414,7 +424,7 @@ def test_what_is_no_result_is_refused_and_never_breaks_down():
         else:
             of[path[-1]] = junk
         try:
-            compare([base], [read(head)])
+            compare([base], [read_cell(head)])
         except KbenchError as error:
             assert str(error).startswith("not a result of kbench: "), path
             assert "\n" not in str(error)
@@ -422,4 +432,4 @@ def test_what_is_no_result_is_refused_and_never_breaks_down():
     assert refused > 300
     for nothing in ({}, [], None, "x"):
         with pytest.raises(KbenchError, match="not a result of kbench"):
-            read(nothing)
+            read_cell(nothing)

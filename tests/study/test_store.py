@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from conftest import fill, made_up
 
-from kbench.study import store as stores
 from kbench.errors import KbenchError
 from kbench.statistics.search import Probe
+from kbench.study import store as stores
 from kbench.study.store import Store, StoreFullError
 
 

@@ -5,7 +5,6 @@ import pytest
 import torch
 from torch import nn
 
-from kbench.training import extrapolation
 from kbench.data.splits import Source, chance, stream
 from kbench.data.supervision import SUPERVISIONS, prompt, supervise
 from kbench.registry import models
@@ -13,6 +12,7 @@ from kbench.report.readings import normalised
 from kbench.tasks.lookup import MultiHopLookup
 from kbench.tasks.modadd import ModularAddition
 from kbench.tasks.permutation import GroupComposition
+from kbench.training import extrapolation
 from kbench.training.extrapolation import SAMPLES, accuracy, longest_input
 from kbench.training.modules import build, lengthened
 
