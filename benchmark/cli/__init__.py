@@ -11,6 +11,7 @@ from kbench.cli.check import check
 from kbench.cli.claims import claims
 from kbench.cli.compare import compare
 from kbench.cli.console import say
+from kbench.cli.export import export
 from kbench.cli.list import list_
 from kbench.cli.run import plan, run
 from kbench.cli.sample import sample
@@ -32,6 +33,7 @@ app.command()(run)
 app.command()(plan)
 app.command()(scale)
 app.command()(show)
+app.command()(export)
 app.command("list")(list_)
 app.command()(sample)
 app.command()(check)

@@ -6,17 +6,19 @@ import math
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kbench.cli.console import claim_stdout, out, print_json
 from kbench.cli.options import JsonOption
 from kbench.errors import KbenchError
-from kbench.regression.compare import TOLERANCE, CellComparison, Comparison
-from kbench.regression.compare import compare as compare_cells
-from kbench.regression.measured import Measured, read
-from kbench.regression.timing import Timing, compare_speed, read_timing
+from kbench.regression import TOLERANCE
+
+if TYPE_CHECKING:
+    from kbench.regression.compare import CellComparison, Comparison
+    from kbench.regression.measured import Measured
+    from kbench.regression.timing import Timing
 
 
 def compare(
@@ -37,6 +39,9 @@ def compare(
 
     A change for the better is a regression too: nobody has explained it yet.
     """
+    from kbench.regression.compare import compare as compare_cells
+    from kbench.regression.timing import compare_speed
+
     if not (math.isfinite(tolerance) and tolerance > 1):
         raise KbenchError(f"--tolerance is a ratio above 1, got {tolerance:g}")
     stdout = claim_stdout() if as_json else None
@@ -54,8 +59,10 @@ def compare(
     return int(found.verdict)
 
 
-def load(source: str) -> tuple[list[Measured], list[Timing]]:
+def load(source: str) -> "tuple[list[Measured], list[Timing]]":
     """The cells of any source, or the runs of pytest-benchmark; raises KbenchError for others."""
+    from kbench.regression.timing import Timing
+
     path = Path(source)
     if (path / "trials.sqlite3").exists():
         return _of_store(path), []
@@ -110,7 +117,9 @@ def _git(*arguments: str) -> str | None:
     return done.stdout if done.returncode == 0 else None
 
 
-def _of_document(name: str, text: str) -> list[Measured] | Timing:
+def _of_document(name: str, text: str) -> "list[Measured] | Timing":
+    from kbench.regression.measured import read
+    from kbench.regression.timing import read_timing
     from kbench.report.document import read as read_document
 
     try:
@@ -130,9 +139,10 @@ def _of_document(name: str, text: str) -> list[Measured] | Timing:
         raise KbenchError(f"{name}: {error}") from None
 
 
-def _of_entry(text: str) -> Measured:
+def _of_entry(text: str) -> "Measured":
     """What the entry's trials come to; what else it says is not looked at."""
     from kbench.leaderboard.entry import Trials, parse
+    from kbench.regression.measured import read
     from kbench.report.document import result_of
     from kbench.study.driver import Progress
 
@@ -141,8 +151,9 @@ def _of_entry(text: str) -> Measured:
     return read(result_of(Progress(run=run), Trials(entry, run.cell)))
 
 
-def _of_store(folder: Path) -> list[Measured]:
+def _of_store(folder: Path) -> "list[Measured]":
     """Of a cell measured more than once: its last version, with the most seeds."""
+    from kbench.regression.measured import read
     from kbench.report.document import result_of
     from kbench.study.cell import Cell
     from kbench.study.driver import Progress, recall
@@ -167,8 +178,8 @@ def _of_store(folder: Path) -> list[Measured]:
     return list(found.values())
 
 
-def _document(found: Comparison) -> dict[str, Any]:
-    def plain(cell: CellComparison) -> dict[str, Any]:
+def _document(found: "Comparison") -> dict[str, Any]:
+    def plain(cell: "CellComparison") -> dict[str, Any]:
         rows = [dataclasses.asdict(row) for row in cell.rows]
         for row in rows:
             row["verdict"] = row["verdict"].name.lower()
@@ -191,7 +202,7 @@ def _document(found: Comparison) -> dict[str, Any]:
     }
 
 
-def _show(found: Comparison, counted: str) -> None:
+def _show(found: "Comparison", counted: str) -> None:
     from rich import box
     from rich.table import Table
 

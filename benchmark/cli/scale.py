@@ -109,10 +109,10 @@ def scale(
         print_json(scaling_document(rows, driver.progress), stdout)
     else:
         out.print(scaling_table(rows))
-    from kbench.report.plots import scaling_figure
+    from kbench.report.plots import save, scaling_figure
 
     if any(b.high or b.low for row in rows for of in row.brackets() for b in of):
-        scaling_figure(rows, picture)
+        save(scaling_figure(rows), picture)
         say(f"plot written to {picture}")
     return epilogue(driver, full)
 

@@ -26,7 +26,8 @@ def show(
 ) -> None:
     """Show the stored results again, all or some, without running anything.
 
-    --plot draws κ against the accuracy at twice the training length.
+    --plot draws what the file's name begins with: `kappa` (κ of each cell), or else κ against the
+    accuracy at twice the training length.
     """
     from kbench.report.document import document_of, plain
     from kbench.report.tables import tables
@@ -56,9 +57,9 @@ def show(
             p.trials_reused = recall(p.run, trials)
         document = plain(document_of(progress, trials)) if as_json else {}
     if picture:
-        from kbench.report.plots import sharing_figure
+        from kbench.report.plots import plot_named, save
 
-        sharing_figure([p.run for p in progress], picture)
+        save(plot_named(picture)([p.run for p in progress]), picture)
     if stdout:
         print_json(document, stdout)
     else:

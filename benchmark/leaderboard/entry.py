@@ -232,7 +232,7 @@ def parse(text: str) -> Entry:
     try:
         return Entry.model_validate(loads(text))
     except ValidationError as error:
-        raise KbenchError(first_problem(error)) from None
+        raise KbenchError(first_problem(error, "the entry")) from None
     except ValueError as error:  # also what json itself raises, and numbers of too many digits
         raise KbenchError(f"is not the JSON of an entry: {error}") from None
 

@@ -12,12 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from kbench.regression import TOLERANCE
 from kbench.regression.measured import Measured, Which
 from kbench.statistics.brackets import Bracket, blur
 from kbench.statistics.sharing import log_sharing, mean_interval
 
-TOLERANCE = 1.5
-"""A ratio between 1 / 1.5 and 1.5 counts as no change."""
 ALPHA = 0.05
 """Chance of any alarm in a whole comparison whose ratios all lie at the edge of the tolerance."""
 JUDGED_EVERY = 10

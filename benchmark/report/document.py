@@ -268,10 +268,10 @@ def migrated(content: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**content, "schema_version": SCHEMA_VERSION}
 
 
-def first_problem(error: ValidationError) -> str:
+def first_problem(error: ValidationError, whole: str = "the whole") -> str:
     """What pydantic found first, in one line, and how much more there is."""
     first = error.errors(include_url=False)[0]
-    where = " ".join(".".join(map(str, first["loc"])).split()) or "the whole"
+    where = " ".join(".".join(map(str, first["loc"])).split()) or whole
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return f"{where[:200]}: {first['msg']}{more}"
 

@@ -1,6 +1,6 @@
 """Plots, drawn by matplotlib without a display: the same bytes for the same numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +38,7 @@ STYLE: Any = {
 }
 
 
-def scaling_figure(rows: Sequence[Scaling], path: Path) -> None:
+def scaling_figure(rows: Sequence[Scaling]) -> Figure:
     """N* against size on log axes: means over seeds with 95 % intervals.
 
     A hollow mark spans the bracket of the best run where some seed has no bounded N*; an arrow
@@ -68,7 +68,7 @@ def scaling_figure(rows: Sequence[Scaling], path: Path) -> None:
         axes.set_ylabel("N*, samples for all lengths together")
         axes.set_title(f"{first.runs[0].cell.task}, protocol {first.runs[0].cell.protocol.id}")
         axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
-        _save(figure, path)
+    return figure
 
 
 def _scaling_series(axes: "Axes", row: Scaling, i: int, n: int) -> None:
@@ -93,7 +93,36 @@ def _scaling_series(axes: "Axes", row: Scaling, i: int, n: int) -> None:
     axes.errorbar([], [], label=label, **look)
 
 
-def sharing_figure(runs: Sequence[CellRun], path: Path) -> None:
+def kappa_figure(runs: Sequence[CellRun]) -> Figure:
+    """κ of each cell as a forest plot: over seeds with its 95 % interval, else the bounds.
+
+    Hollow marks and arrows are what the best of the grid leaves, as in the extrapolation plot.
+    """
+    shown = [run for run in runs if run.cell.distribution is None and run.searched]
+    if not shown:
+        raise KbenchError("nothing to plot: no cell's searches for κ have all ended")
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(8, 1.2 + 0.32 * len(shown)), layout="constrained")
+        axes = figure.subplots()
+        ways = list(dict.fromkeys(run.cell.supervision for run in shown))
+        for y, run in enumerate(shown):
+            look = {
+                "color": COLOURS[ways.index(run.cell.supervision) % len(COLOURS)],
+                "marker": "o",
+                "capsize": 2,
+                "linestyle": "none",
+            }
+            _sharing_point(axes, *sharing(run), [y], look)
+        axes.set_yticks(
+            range(len(shown)),
+            [f"{model_name(r.cell)}, {task_name(r.cell)}, {r.cell.supervision}" for r in shown],
+        )
+        axes.invert_yaxis()
+        _kappa_axis(axes)
+    return figure
+
+
+def sharing_figure(runs: Sequence[CellRun]) -> Figure:
     """κ against the accuracy at twice the training length, one mark for each row of a κ table.
 
     κ is the mean over seeds with its 95 % interval, else (hollow) what the bounds leave, an arrow
@@ -123,13 +152,8 @@ def sharing_figure(runs: Sequence[CellRun], path: Path) -> None:
                 "linestyle": "none",
             }
             _sharing_point(axes, *sharing(run), accuracies, look)
-        axes.set_xscale("log")
-        axes.axvline(1, color="#888888", linewidth=1)
         axes.axhline(0, color="#888888", linewidth=1)
-        axes.xaxis.set_major_locator(LogLocator(base=2))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axes.set_xlabel("sharing factor κ")
+        _kappa_axis(axes)
         axes.set_ylabel("accuracy at twice the training length\n(0 chance, 1 perfect)")
         cell = points[0][0].cell
         axes.set_title(
@@ -143,7 +167,17 @@ def sharing_figure(runs: Sequence[CellRun], path: Path) -> None:
             for i, name in enumerate(names)
         ]
         axes.legend(handles=key, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
-        _save(figure, path)
+    return figure
+
+
+def _kappa_axis(axes: "Axes") -> None:
+    """κ along x, in powers of two, with a line at 1."""
+    axes.set_xscale("log")
+    axes.axvline(1, color="#888888", linewidth=1)
+    axes.xaxis.set_major_locator(LogLocator(base=2))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.set_xlabel("sharing factor κ")
 
 
 def _sharing_point(
@@ -171,9 +205,23 @@ def _reach(middle: float, around: Interval | PerSeed) -> Any:
     return [[max(middle - around.low, 0)], [max(around.high - middle, 0)]]
 
 
-def _save(figure: Figure, path: Path) -> None:
+PLOTS: Mapping[str, Callable[[Sequence[CellRun]], Figure]] = {
+    "kappa": kappa_figure,
+    "extrapolation": sharing_figure,
+}
+"""What can be drawn of results, by name."""
+
+
+def plot_named(path: Path) -> Callable[[Sequence[CellRun]], Figure]:
+    """What a file's name asks for: `kappa.svg`, `kappa-lstm.svg`; κ against extrapolation else."""
+    return next((PLOTS[name] for name in PLOTS if path.stem.startswith(name)), sharing_figure)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure, the same bytes for the same numbers; raises KbenchError."""
     undated = {"Date": None} if path.suffix == ".svg" else {"Software": None}
     try:
-        figure.savefig(path, metadata=undated, dpi=150)
+        with matplotlib.rc_context(STYLE):
+            figure.savefig(path, metadata=undated, dpi=150)
     except OSError as error:
         raise KbenchError(f"the plot {path} cannot be written: {error.strerror}") from None

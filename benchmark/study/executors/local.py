@@ -2,11 +2,14 @@
 
 import concurrent.futures
 import contextlib
-import multiprocessing
+import multiprocessing.context
 import os
 import signal
+import sys
 import threading
+import types
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -18,6 +21,29 @@ _POLL_S = 0.2
 COHORT = {"cpu": 1, "cuda": 15}
 """Trials in a cohort. On a CPU a stack of small models is no faster than one after the other; on a
 GPU launching is what a small step should cost, and fifteen are launched as one."""
+
+
+class _Worker(multiprocessing.context.SpawnProcess):
+    """A process that does not run the user's script again.
+
+    Spawned processes import the main module of the one that starts them, in case what they run is
+    defined there. Nothing of ours is, and a script without a `__main__` guard would start over.
+    """
+
+    @staticmethod
+    def _Popen(process: Any) -> Any:  # noqa: N802 - multiprocessing's name for it
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        try:
+            return multiprocessing.context.SpawnProcess._Popen(process)
+        finally:
+            sys.modules["__main__"] = main
+
+
+class _Spawn(multiprocessing.context.SpawnContext):
+    """Starts such processes."""
+
+    Process = _Worker
 
 
 class Cancelled(Exception):
@@ -112,7 +138,7 @@ class SpawnPool:
             self._pool = ProcessPool(
                 max_workers=workers,
                 initializer=_end_with_parent,
-                context=multiprocessing.get_context("spawn"),
+                context=_Spawn(),
             )
             self._pool.active  # noqa: B018 - starts the pool's threads and workers
         finally:

@@ -1,0 +1,244 @@
+"""Results as tidy tables, one row a thing: rows first, then CSV, pandas, LaTeX or Markdown.
+
+The rows hold numbers; censoring stands beside them in a column of its own. Only `to_pandas`, and
+what is written by way of it, import pandas (`pip install 'kbench[frames]'`).
+"""
+
+import csv
+import io
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from kbench.errors import KbenchError, unknown
+from kbench.report.document import Result
+from kbench.report.format import bracket_text, interval_text, parameters_text, per_seed_text
+from kbench.statistics.sharing import Interval, PerSeed
+
+if TYPE_CHECKING:
+    import pandas
+
+Row = dict[str, Any]
+
+
+def _cell(result: Result) -> Row:
+    """What every row says of where it comes from."""
+    return {
+        "model": result.model,
+        "task": result.task,
+        "task_params": parameters_text(result.task_params),
+        "supervision": result.supervision,
+        "distribution": result.distribution,
+        "protocol": result.protocol,
+        "lengths": f"{result.lengths[0]}-{result.lengths[-1]}",
+        "backend": result.backend,
+        "complete": result.complete,
+    }
+
+
+def _kappa(results: Sequence[Result]) -> Iterator[Row]:
+    """κ of each cell that has one: over seeds, of the best of the grid, and the verdict."""
+    for result in results:
+        if kappa := result.kappa:
+            yield {
+                **_cell(result),
+                "seeds": kappa.per_seed.seeds,
+                "kappa": kappa.per_seed.estimate,
+                "kappa_low": kappa.per_seed.low,
+                "kappa_high": kappa.per_seed.high,
+                "best_of_grid_low": kappa.best_of_grid.low,
+                "best_of_grid_high": kappa.best_of_grid.high,
+                "verdict": kappa.verdict,
+            }
+
+
+def _n_star(results: Sequence[Result]) -> Iterator[Row]:
+    """The bracket of N* of each length, and of all together (`joint`), by seed."""
+    for result in results:
+        for length, n_star in result.n_star.items():
+            for row in n_star.per_seed:
+                yield {
+                    **_cell(result),
+                    "length": length,
+                    "seed": row.seed,
+                    "low": row.low,
+                    "high": row.high,
+                    "censored": row.censored,
+                }
+
+
+def _trials(results: Sequence[Result]) -> Iterator[Row]:
+    """Every training run."""
+    for result in results:
+        for trial in result.trials:
+            yield {
+                **_cell(result),
+                "trained_on": "+".join(map(str, trial.lengths)),
+                "seed": trial.seed,
+                "n_samples": trial.n_samples,
+                "learning_rate": trial.learning_rate,
+                "tested": "+".join(map(str, trial.tested)) or None,
+                "outcome": trial.outcome,
+                "reason": trial.reason,
+                "steps": trial.steps,
+                "best_loss": trial.best_loss,
+                "best_step": trial.best_step,
+                "wall_s": trial.wall_s,
+                "key": trial.key,
+            }
+
+
+def _extrapolation(results: Sequence[Result]) -> Iterator[Row]:
+    """Accuracy at each length tested, of each model tested."""
+    for result in results:
+        for test in result.extrapolation:
+            for length, found in test.accuracy.items():
+                yield {
+                    **_cell(result),
+                    "seed": test.seed,
+                    "model_of": test.model_of,
+                    "n_samples": test.n_samples,
+                    "outcome": test.outcome,
+                    "length": int(length),
+                    "accuracy": found.accuracy,
+                    "chance": found.chance,
+                    "normalised": found.normalised,
+                }
+
+
+FRAMES: dict[str, Callable[[Sequence[Result]], Iterator[Row]]] = {
+    "kappa": _kappa,
+    "n_star": _n_star,
+    "trials": _trials,
+    "extrapolation": _extrapolation,
+}
+COLUMNS = {
+    "kappa": ("seeds", "kappa", "kappa_low", "kappa_high", "best_of_grid_low",
+              "best_of_grid_high", "verdict"),
+    "n_star": ("length", "seed", "low", "high", "censored"),
+    "trials": ("trained_on", "seed", "n_samples", "learning_rate", "tested", "outcome", "reason",
+               "steps", "best_loss", "best_step", "wall_s", "key"),
+    "extrapolation": ("seed", "model_of", "n_samples", "outcome", "length", "accuracy", "chance",
+                      "normalised"),
+}  # fmt: skip
+"""After those that say which cell it is; there where there is no row, too."""
+_CELL = ("model", "task", "task_params", "supervision", "distribution", "protocol", "lengths",
+         "backend", "complete")  # fmt: skip
+FORMATS = ("csv", "parquet", "latex", "markdown")
+
+
+def rows(results: Sequence[Result], what: str) -> list[Row]:
+    """The rows of one frame; raises KbenchError for a frame that there is not."""
+    if what not in FRAMES:
+        raise unknown("frame", str(what), FRAMES)
+    return list(FRAMES[what](results))
+
+
+def to_pandas(results: Sequence[Result], what: str) -> "pandas.DataFrame":
+    """One frame as a DataFrame, its columns there without a row too."""
+    found = rows(results, what)
+    try:
+        import pandas
+    except ImportError:
+        raise KbenchError("pandas is not installed: pip install 'kbench[frames]'") from None
+    return pandas.DataFrame(found, columns=[*_CELL, *COLUMNS[what]])
+
+
+def to_csv(results: Sequence[Result], what: str) -> str:
+    """One frame as CSV, without pandas; what is not known is empty."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, [*_CELL, *COLUMNS[what]] if what in FRAMES else [])
+    found = rows(results, what)
+    writer.writeheader()
+    writer.writerows(found)
+    return out.getvalue()
+
+
+def to_parquet(results: Sequence[Result], what: str) -> bytes:
+    """One frame as a Parquet file."""
+    frame = to_pandas(results, what)
+    try:
+        return bytes(frame.to_parquet(index=False))
+    except ImportError:
+        raise KbenchError("pyarrow is not installed: pip install 'kbench[frames]'") from None
+
+
+def printed(results: Sequence[Result], what: str) -> tuple[list[str], list[list[str]]]:
+    """Head and rows as a person reads them, censoring marks as text."""
+    if what == "kappa":
+        head = ["model", "task", "supervision", "seeds", "κ best of grid", "κ over seeds (95 %)",
+                "verdict"]  # fmt: skip
+        return head, [
+            [
+                result.model,
+                f"{result.task} {parameters_text(result.task_params)}".rstrip(),
+                result.supervision,
+                str(kappa.per_seed.seeds),
+                interval_text(Interval(**kappa.best_of_grid.model_dump())),
+                per_seed_text(PerSeed(**kappa.per_seed.model_dump())),
+                kappa.verdict if result.complete else "unfinished",
+            ]
+            for result in results
+            if (kappa := result.kappa)
+        ]
+    if what == "n_star":
+        head = ["model", "task", "supervision", "length", "N* best of grid"]
+        return head, [
+            [
+                result.model,
+                f"{result.task} {parameters_text(result.task_params)}".rstrip(),
+                result.supervision,
+                length,
+                bracket_text(n_star.bracket()),
+            ]
+            for result in results
+            for length, n_star in result.n_star.items()
+        ]
+    found = rows(results, what)
+    head = [*_CELL[:1], *_CELL[1:2], "supervision", *COLUMNS.get(what, ())]
+    return head, [
+        ["" if row[name] is None else f"{row[name]:g}" if isinstance(row[name], float)
+         else str(row[name]) for name in head]
+        for row in found
+    ]  # fmt: skip
+
+
+def to_markdown(results: Sequence[Result], what: str) -> str:
+    """One frame as a Markdown table."""
+    head, body = printed(results, what)
+    lines = [head, ["---"] * len(head), *body]
+    return "".join(
+        "| " + " | ".join(c.replace("|", "\\|") for c in line) + " |\n" for line in lines
+    )
+
+
+_LATEX = {
+    **{c: f"\\{c}" for c in "&%$#_{}"},
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "<": "$<$", ">": "$>$", "≤": r"$\le$", "κ": r"$\kappa$", "*": r"$^*$", "–": "--",
+}  # fmt: skip
+
+
+def to_latex(results: Sequence[Result], what: str) -> str:
+    """One frame as a LaTeX table for booktabs, in plain ASCII."""
+    head, body = printed(results, what)
+    lines = [" & ".join("".join(_LATEX.get(c, c) for c in cell) for cell in line) + r" \\"
+             for line in (head, *body)]  # fmt: skip
+    return "\n".join(
+        [r"\begin{tabular}{" + "l" * len(head) + "}", r"\toprule", lines[0], r"\midrule",
+         *lines[1:], r"\bottomrule", r"\end{tabular}", ""]
+    )  # fmt: skip
+
+
+def exported(results: Sequence[Result], what: str, form: str) -> bytes:
+    """One frame in one of FORMATS, UTF-8; raises KbenchError for another."""
+    writers: dict[str, Callable[[Sequence[Result], str], str | bytes]] = {
+        "csv": to_csv,
+        "parquet": to_parquet,
+        "latex": to_latex,
+        "markdown": to_markdown,
+    }
+    rows((), what)
+    if form not in writers:
+        raise unknown("format", str(form), writers)
+    written = writers[form](results, what)
+    return written if isinstance(written, bytes) else written.encode()
