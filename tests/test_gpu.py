@@ -7,7 +7,7 @@ import torch
 from test_cli import kbench
 from test_cohort import SMALL, STACKABLE, cohort_of
 from test_scan import scan_inputs
-from test_training import a_trial, splits
+from trials import a_trial, splits
 
 from kbench.ops.scan import kernel_scan, missing, torch_scan
 from kbench.registry import models

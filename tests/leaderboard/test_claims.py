@@ -10,7 +10,8 @@ import pytest
 from conftest import board_cell, made_up
 
 from kbench.leaderboard.board import Row
-from kbench.leaderboard.claims import JUDGES, boards, evaluate, fewer, rules
+from kbench.leaderboard.claims import boards, evaluate, rules
+from kbench.leaderboard.observations import JUDGES, fewer
 from kbench.leaderboard.place import location
 from kbench.statistics.brackets import Bracket
 from kbench.study.searches import CellRun

@@ -15,7 +15,7 @@ from kbench.leaderboard.claims import evaluate
 from kbench.leaderboard.entry import text_of
 from kbench.leaderboard.place import command, location
 from kbench.leaderboard.site.figures import tone, value
-from kbench.leaderboard.site.pages import MANIFEST, environment, page, pages, write
+from kbench.leaderboard.site.pages import MANIFEST, environment, page, pages
 from kbench.report.format import interval_text, per_seed_text
 from kbench.statistics.sharing import Interval
 
@@ -297,34 +297,6 @@ def test_the_same_entries_give_the_same_bytes(root, tmp_path):
     assert not any(str(tmp_path).encode() in content for content in one.values())
 
 
-def test_stale_pages_go_and_other_files_stay(tmp_path):
-    out = tmp_path / "deep" / "site"
-    assert write({PurePosixPath("a/b.html"): "b", PurePosixPath("c.html"): "c"}, out) == 0
-    (out / "CNAME").write_text("mine")
-    assert write({PurePosixPath("c.html"): "new"}, out) == 1
-    assert files(out) == {"CNAME": b"mine", "c.html": b"new", MANIFEST: b"c.html\n"}
-    assert not (out / "a").exists()
-
-
-def test_a_site_cut_short_is_written_over_by_the_next(tmp_path, monkeypatch):
-    from kbench.cli.site import site
-
-    whole = {PurePosixPath("a.html"): "a", PurePosixPath("b.html"): "b"}
-    replace = site._replace
-
-    def cut_short(path, text):
-        if path.name == "b.html":
-            raise OSError(28, "No space left on device", str(path))
-        replace(path, text)
-
-    monkeypatch.setattr(site, "_replace", cut_short)
-    with pytest.raises(KbenchError, match=r"b\.html cannot be written: No space left"):
-        write(whole, tmp_path / "site")
-    monkeypatch.undo()
-    assert write({PurePosixPath("c.html"): "c"}, tmp_path / "site") == 2
-    assert set(files(tmp_path / "site")) == {"c.html", MANIFEST}
-
-
 def test_what_is_refused(root, tmp_path, kbench_here):
     full, file, empty = tmp_path / "full", tmp_path / "file", tmp_path / "empty"
     full.mkdir()
@@ -370,8 +342,8 @@ def test_whatever_a_page_needs_is_in_the_wheel():
     import tomllib
 
     settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["setuptools"]
-    patterns = settings["package-data"]["kbench.leaderboard"]
-    for path in (REPOSITORY / "benchmark" / "leaderboard" / "templates").iterdir():
+    patterns = settings["package-data"]["kbench.leaderboard.site"]
+    for path in (REPOSITORY / "benchmark" / "leaderboard" / "site" / "templates").iterdir():
         assert any(fnmatch.fnmatch(f"templates/{path.name}", pattern) for pattern in patterns)
 
 

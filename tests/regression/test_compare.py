@@ -1,98 +1,25 @@
 """Comparison of two result sets: what is the same, what gives alarm, and how often by chance."""
 
-import copy
 import itertools
 import math
-import random
 
 import pytest
+from made_results import (
+    BROKEN,
+    INCONCLUSIVE,
+    REGRESSION,
+    SAME,
+    SEEDS,
+    behaving_otherwise,
+    bracket,
+    compared,
+    read_cell,
+    result,
+    rows,
+    times,
+)
 
-from kbench.errors import KbenchError
-from kbench.regression.compare import ALPHA, Reading, Verdict, compare, gravest, interval, judge
-from kbench.regression.measured import read
-from kbench.report.document import read as read_document
-
-SEEDS = (1, 2, 3, 4, 5)
-SAME, REGRESSION, INCONCLUSIVE, BROKEN = Verdict
-
-
-def bracket(n_star):
-    """Of two neighbours on a grid of ratio 1.25; None for a right-censored one."""
-    if n_star is None:
-        return {"low": 1000, "high": None, "censored": "right"}
-    return {"low": round(n_star / 1.25), "high": n_star, "censored": None}
-
-
-def trial(seed, n, **changes):
-    row = {
-        "lengths": [4], "seed": seed, "n_samples": n, "learning_rate": 0.001,
-        "outcome": "passed", "steps": 200, "key": f"{seed} {n}", "digest": f"{seed} {n}",
-        "data_sha256": {"train": f"{seed} {n}", "validation": str(seed)},
-    }  # fmt: skip
-    return row | changes
-
-
-def result(n_star=(40, 50, 45, 42, 60), joint=(50, 55, 60, 52, 70), seeds=SEEDS, **changes):
-    """One cell's part of a document: N* of two lengths by seed, and jointly."""
-    return {
-        "model": "lstm",
-        "model_version": 1,
-        "size": {"width": 64},
-        "backend": "torch",
-        "task": "modadd",
-        "task_version": 1,
-        "task_params": {"m": 3},
-        "supervision": "aligned",
-        "protocol": "quick-1",
-        "lengths": [4, 5],
-        "distribution": None,
-        "seeds": list(seeds),
-        "complete": True,
-        "n_star": {
-            name: {
-                **{"low": None, "high": None, "censored": None},
-                "per_seed": [{"seed": s, **bracket(n)} for s, n in zip(seeds, values, strict=True)],
-            }
-            for name, values in (("4", n_star), ("5", n_star), ("joint", joint))
-        },
-        "kappa": None,
-        "extrapolation": [],
-        "monotonicity_violations": 0,
-        "errors": [],
-        "trials": {
-            "digest": f"of {n_star} {joint}",
-            "each": [trial(s, n) for s in seeds for n in (30, 60)],
-        },
-        "environment": {"torch": "2.0"},
-    } | changes
-
-
-def times(factor, n_star=(40, 50, 45, 42, 60)):
-    return tuple(round(n * factor) for n in n_star)
-
-
-def behaving_otherwise(of, **changes):
-    """The result with other digests, as if each trial had come out a little differently."""
-    of = copy.deepcopy(of)
-    of["trials"]["digest"] += " changed"
-    for row in of["trials"]["each"]:
-        row.update({"digest": row["digest"] + " changed"} | changes)
-    return of
-
-
-def read_cell(content, command=None):
-    """From a document of version 1, as older canaries are."""
-    (cell,) = read_document({"schema_version": 1, "results": [content]}).results
-    return read(cell, command)
-
-
-def compared(base, head, **options):
-    return compare([read_cell(base)], [read_cell(head)], **options)
-
-
-def rows(found):
-    return {row.quantity: row for cell in found.cells for row in cell.rows}
-
+from kbench.regression.compare import compare, gravest
 
 # By digest
 
@@ -348,88 +275,3 @@ def test_a_length_beyond_the_largest_size_on_both_sides_leaves_the_others():
 def test_a_single_seed_decides_nothing():
     base, head = (result((n,), (n,), seeds=(1,)) for n in (50, 500))
     assert compared(base, behaving_otherwise(head)).verdict == INCONCLUSIVE
-
-
-# How often by chance
-
-
-def point(x, blur=0.0):
-    return Reading(x, x, x, blur)
-
-
-def test_the_interval_is_students_and_never_below_the_rounding():
-    low, high = interval([point(x) for x in (0.0, 0.1, 0.2)], 0.95)
-    assert (low, high) == pytest.approx((0.1 - 4.303 * 0.0577, 0.1 + 4.303 * 0.0577), abs=1e-3)
-    low, high = interval([point(1.0, 0.1)] * 3, 0.95)  # three seeds that agree by chance
-    assert (low, high) == pytest.approx((1 - 4.303 * 0.0577, 1 + 4.303 * 0.0577), abs=1e-3)
-
-
-def test_more_comparisons_make_an_alarm_harder():
-    ratios = [point(math.log(2.2) + x) for x in (-0.1, 0.0, 0.1, 0.05, -0.05)]
-    assert judge("κ", ratios, 1).verdict == REGRESSION
-    assert judge("κ", ratios, 1000).verdict == INCONCLUSIVE
-
-
-def share(verdict, ratio, spread, seeds, count, draws, quantities=1):
-    """Of comparisons of `quantities` drawn at random, those in which any is so judged."""
-    rng, found = random.Random(1), 0
-    for _ in range(draws):
-        found += any(
-            judge(
-                "κ", [point(rng.gauss(math.log(ratio), spread), 0.09) for _ in range(seeds)], count
-            ).verdict
-            == verdict
-            for _ in range(quantities)
-        )
-    return found / draws
-
-
-@pytest.mark.parametrize(("seeds", "spread"), [*itertools.product((2, 3, 5), (0.1, 0.5))])
-def test_false_alarms_are_rarer_than_promised(seeds, spread):
-    assert share(REGRESSION, 1.0, spread, seeds, 17, 100, quantities=17) <= 0.01
-    # At the very edge of the tolerance, where they are likeliest.
-    assert share(REGRESSION, 1.499, spread, seeds, 17, 200, quantities=17) <= ALPHA + 0.03
-
-
-def test_five_seeds_have_the_power_to_tell():
-    assert share(SAME, 1.0, 0.1, 5, 17, 300) >= 0.95
-    assert share(REGRESSION, 3.0, 0.1, 5, 17, 300) >= 0.95
-    assert share(SAME, 1.5, 0.1, 5, 17, 300) <= 0.05
-
-
-# Bad input
-
-
-def places(value, path=()):
-    """The path of everything inside nested lists and dictionaries."""
-    items = value.items() if isinstance(value, dict) else enumerate(value)
-    for key, inner in items if isinstance(value, dict | list) else ():
-        yield (*path, key)
-        if isinstance(inner, dict | list):
-            yield from places(inner, (*path, key))
-
-
-JUNK = (DELETED := object(), None, True, -1, 0, 1e999, 10**400, "", "x", [], {}, [[]], {"x": None})
-
-
-def test_what_is_no_result_is_refused_and_never_breaks_down():
-    base, refused = read_cell(result()), 0
-    for path, junk in itertools.product(places(result()), JUNK):
-        head = behaving_otherwise(result())
-        of = head
-        for key in path[:-1]:
-            of = of[key]
-        if junk is DELETED:
-            del of[path[-1]]
-        else:
-            of[path[-1]] = junk
-        try:
-            compare([base], [read_cell(head)])
-        except KbenchError as error:
-            assert str(error).startswith("not a result of kbench: "), path
-            assert "\n" not in str(error)
-            refused += 1
-    assert refused > 300
-    for nothing in ({}, [], None, "x"):
-        with pytest.raises(KbenchError, match="not a result of kbench"):
-            read_cell(nothing)

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from test_training import a_trial, member
 from torch.utils._python_dispatch import TorchDispatchMode
+from trials import a_trial, member
 
 from kbench.data.supervision import IGNORE
 from kbench.registry import models
