@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -111,6 +111,8 @@ class TrialResult:
     """By length tested: the share of answers that are right, and what a constant answer gets."""
     seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
     """Spent on `data`, `training`, `validation` and `other`; in a cohort, the trial's share."""
+    curve: Sequence[Sequence[float]] = ()
+    """Step and validation loss of the validations that the run passed through, thinned out."""
 
     def ending(self, key: str) -> Ending:
         """Of the trial with this key."""
@@ -125,5 +127,5 @@ class TrialResult:
     def digest(self, key: str) -> str:
         """sha256 of all that must be equal when the trial with this key is run again."""
         content = dataclasses.asdict(self)
-        del content["wall_s"], content["seconds"], content["environment"]
+        del content["wall_s"], content["seconds"], content["environment"], content["curve"]
         return digest({"key": key} | content)

@@ -26,8 +26,9 @@ def show(
 ) -> None:
     """Show the stored results again, all or some, without running anything.
 
-    --plot draws what the file's name begins with: `kappa` (κ of each cell), or else κ against the
-    accuracy at twice the training length.
+    --plot draws what the file's name begins with: `kappa`, `curves` (validation loss by step) or
+    `success` (share of seeds that pass, by N); with any other name κ against the accuracy at twice
+    the training length.
     """
     from kbench.report.document import document_of, plain
     from kbench.report.tables import tables
@@ -55,12 +56,13 @@ def show(
         progress = [Progress(run=CellRun(cell)) for cell in cells]
         for p in progress:
             p.trials_reused = recall(p.run, trials)
-        document = plain(document_of(progress, trials)) if as_json else {}
+        document = document_of(progress, trials)
     if picture:
-        from kbench.report.plots import plot_named, save
+        from kbench.report.curves import named
+        from kbench.report.plots import save
 
-        save(plot_named(picture)([p.run for p in progress]), picture)
+        save(named(picture)([p.run for p in progress], document.results), picture)
     if stdout:
-        print_json(document, stdout)
+        print_json(plain(document), stdout)
     else:
         out.print(tables([p.run for p in progress]))

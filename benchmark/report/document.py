@@ -166,6 +166,9 @@ class TrialRow(Part):
     """Of the trial in the store: sha256 of all that decides how it ends."""
     digest: str
     """Of all that is equal when the same code runs it again; not of the key."""
+    curve: list[list[float]] = Field(default=[], exclude=True)
+    """Step and validation loss, thinned out; not written into documents, and empty where the store
+    was made before curves were kept."""
 
 
 class Trials(Part):

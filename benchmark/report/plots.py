@@ -1,6 +1,6 @@
 """Plots, drawn by matplotlib without a display: the same bytes for the same numbers."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -203,18 +203,6 @@ def _reach(middle: float, around: Interval | PerSeed) -> Any:
     if around.low is None or around.high is None:
         return None
     return [[max(middle - around.low, 0)], [max(around.high - middle, 0)]]
-
-
-PLOTS: Mapping[str, Callable[[Sequence[CellRun]], Figure]] = {
-    "kappa": kappa_figure,
-    "extrapolation": sharing_figure,
-}
-"""What can be drawn of results, by name."""
-
-
-def plot_named(path: Path) -> Callable[[Sequence[CellRun]], Figure]:
-    """What a file's name asks for: `kappa.svg`, `kappa-lstm.svg`; κ against extrapolation else."""
-    return next((PLOTS[name] for name in PLOTS if path.stem.startswith(name)), sharing_figure)
 
 
 def save(figure: Figure, path: Path) -> None:

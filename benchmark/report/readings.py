@@ -85,6 +85,7 @@ def trial_rows(run: CellRun, store: Results) -> list[dict[str, Any]]:
                     "wall_s": trained.wall_s,
                     "data_sha256": dict(trained.data_sha256),
                     "key": key,
+                    "curve": [list(point) for point in trained.curve],
                     "digest": trained.digest(""),  # without the key, which holds the version
                 }
             )

@@ -66,12 +66,16 @@ class Results(Sequence[Result]):
         return frames.to_pandas(self, what)
 
     def plot(self, what: str = "kappa") -> "Figure":
-        """A matplotlib figure, as the command line draws it: `kappa` or `extrapolation`."""
-        from kbench.report.plots import PLOTS
+        """A matplotlib figure, as `kbench show --plot` draws it.
+
+        `kappa`, `extrapolation` (κ against the accuracy at twice the training length), `curves`
+        (validation loss by step) or `success` (share of seeds that pass at each N).
+        """
+        from kbench.report.curves import PLOTS
 
         if what not in PLOTS:
             raise unknown("plot", str(what), PLOTS)
-        return PLOTS[what](self._runs)
+        return PLOTS[what](self._runs, self)
 
     def to_json(self) -> dict[str, Any]:
         """The document that `kbench run --json` prints, as plain values."""

@@ -5,6 +5,7 @@ import json
 import os
 import sqlite3
 import time
+import zlib
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,7 +13,9 @@ from typing import Any
 from kbench.errors import KbenchError
 from kbench.trial import Ending, Trial, TrialResult, Variant, canonical_json
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
+WITHOUT_CURVES = 4
+"""The schema before this one, to which a table is added when trials are to be run."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS families (id INTEGER PRIMARY KEY, spec TEXT NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS environments (id INTEGER PRIMARY KEY, content TEXT NOT NULL UNIQUE);
@@ -25,6 +28,7 @@ CREATE TABLE IF NOT EXISTS trials (
     result TEXT NOT NULL, stored_at TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS by_family ON trials (family);
+CREATE TABLE IF NOT EXISTS curves (key TEXT PRIMARY KEY, points BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS cells (spec TEXT PRIMARY KEY, asked_at TEXT NOT NULL) WITHOUT ROWID;
 """
 _PATIENCE_S = 30.0
@@ -58,25 +62,31 @@ class Store:
 
     def _open(self, create: bool) -> sqlite3.Connection:
         # Autocommit: every row is its own transaction, on disk before put() returns.
+        db = sqlite3.connect(self.path, timeout=_PATIENCE_S, isolation_level=None)
         try:
-            db = sqlite3.connect(self.path, timeout=_PATIENCE_S, isolation_level=None)
-            _keep_a_write_ahead_log(db)
-            db.execute("PRAGMA synchronous=FULL")
-            version = db.execute("PRAGMA user_version").fetchone()[0]
-        except sqlite3.OperationalError:
-            if create or self.path.with_name(self.path.name + "-wal").exists():
-                raise
-            # To look at a store, a full or write-protected disk is good enough.
-            db = sqlite3.connect(f"{self.path.absolute().as_uri()}?immutable=1", uri=True)
-            version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, SCHEMA_VERSION):
-            raise KbenchError(
-                f"the store {self.path} has schema {version}, this kbench reads "
-                f"{SCHEMA_VERSION}; name another place with --store"
-            )
-        if version == 0:
-            db.executescript(_SCHEMA)
-            db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+            try:
+                _keep_a_write_ahead_log(db)
+                db.execute("PRAGMA synchronous=FULL")
+                version = db.execute("PRAGMA user_version").fetchone()[0]
+            except sqlite3.OperationalError:
+                if create or self.path.with_name(self.path.name + "-wal").exists():
+                    raise
+                # To look at a store, a full or write-protected disk is good enough.
+                db.close()
+                db = sqlite3.connect(f"{self.path.absolute().as_uri()}?immutable=1", uri=True)
+                version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version not in (0, WITHOUT_CURVES, SCHEMA_VERSION):
+                raise KbenchError(
+                    f"the store {self.path} has schema {version}, this kbench reads "
+                    f"{SCHEMA_VERSION}; name another place with --store"
+                )
+            self._has_curves = create or version != WITHOUT_CURVES
+            if version == 0 or (version == WITHOUT_CURVES and create):
+                db.executescript(_SCHEMA)
+                db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        except BaseException:
+            db.close()
+            raise
         return db
 
     def __enter__(self) -> "Store":
@@ -96,7 +106,16 @@ class Store:
         ).fetchone()
         if row is None:
             return None
-        return TrialResult(**json.loads(row[0]), environment=json.loads(row[1]))
+        return TrialResult(
+            **json.loads(row[0]), environment=json.loads(row[1]), curve=self._curve(key)
+        )
+
+    def _curve(self, key: str) -> tuple[tuple[float, ...], ...]:
+        """Of one trial; empty where it ran before curves were kept."""
+        if not self._has_curves:
+            return ()
+        row = self._db.execute("SELECT points FROM curves WHERE key = ?", (key,)).fetchone()
+        return tuple(map(tuple, json.loads(zlib.decompress(row[0])))) if row else ()
 
     def endings(self, trial: Trial) -> dict[Variant, Ending]:
         """Of every trial of this one's family that has been run."""
@@ -123,7 +142,10 @@ class Store:
             return
         key, family = trial.key(), canonical_json(trial.family())
         ending, content = result.ending(key), dataclasses.asdict(result)
-        del content["environment"]
+        del content["environment"], content["curve"]
+        if result.curve:
+            points = canonical_json([(n, rounded(x)) for n, x in result.curve]).encode()
+            self._write("INSERT OR IGNORE INTO curves VALUES (?, ?)", key, zlib.compress(points))
         self._write("INSERT OR IGNORE INTO families (spec) VALUES (?)", family)
         self._write("INSERT OR IGNORE INTO environments (content) VALUES (?)", ending.environment)
         self._write(
@@ -174,6 +196,11 @@ class Store:
                     self.full = f"no room left for {self.path}: {error}"
                     self._reserve.unlink(missing_ok=True)
                 time.sleep(0.05)
+
+
+def rounded(x: float) -> float:
+    """To five figures: a curve is looked at."""
+    return float(f"{x:.5g}")
 
 
 def _now() -> str:

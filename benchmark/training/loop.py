@@ -137,6 +137,7 @@ def _result(
         environment=environment(m.trial, device) | ({"stacked": True} if stacked else {}),
         seconds={name: round(seconds, 4) for name, seconds in m.seconds.items()},
         accuracy=accuracy,
+        curve=m.curve(),
     )
 
 

@@ -16,6 +16,8 @@ from kbench.training.loss import cross_entropy
 from kbench.training.modules import build, lengthened
 from kbench.trial import Trial
 
+CURVE_POINTS = 64
+"""Of a learning curve that are kept: enough for a picture, and half a kilobyte when stored."""
 VALIDATION_CHUNK = 512
 """Samples per forward pass of a validation: large enough for speed, small enough for memory."""
 
@@ -59,6 +61,7 @@ class Member:
         self.steps = 0
         self.best_loss, self.best_step = math.inf, 0
         self._best_at: list[tuple[int, float]] = []
+        self._curve: list[tuple[int, float]] = []
         self._not_by_heart = 0
         self._fit_sum, self._judged_at = torch.zeros((), device=device), 0
         self.last_validation_loss = self.last_training_loss = math.inf
@@ -111,6 +114,8 @@ class Member:
         if loss < self.best_loss:
             self.best_loss, self.best_step = loss, self.steps
         self._best_at.append((self.steps, self.best_loss))
+        if math.isfinite(loss):
+            self._curve.append((self.steps, loss))
         if fit >= loss / 2:
             self._not_by_heart = self.steps
         if loss < training.eps:
@@ -122,6 +127,15 @@ class Member:
             self.reason = "budget"
         elif training.futility and self._is_futile(training.futility):
             self.reason = "futility"
+
+    def curve(self) -> list[tuple[int, float]]:
+        """Step and validation loss: CURVE_POINTS at most, the first, best and last among them."""
+        points, last = self._curve, len(self._curve) - 1
+        if last < CURVE_POINTS:
+            return list(points)
+        kept = {round(i * last / (CURVE_POINTS - 2)) for i in range(CURVE_POINTS - 1)}
+        kept.add(min(range(last + 1), key=lambda i: points[i][1]))
+        return [points[i] for i in sorted(kept)]
 
     def _is_futile(self, rule: Futility) -> bool:
         """Learned by heart, and too slow to be below eps by the end of the budget?

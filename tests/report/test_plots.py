@@ -6,7 +6,7 @@ import pytest
 from conftest import FakeExecutor, changed
 
 from kbench.errors import KbenchError
-from kbench.report.plots import scaling_figure, sharing_figure
+from kbench.report.plots import save, scaling_figure, sharing_figure
 from kbench.report.readings import Scaling
 from kbench.study.driver import Driver
 from kbench.study.store import Store
@@ -49,7 +49,7 @@ def text_of(path):
 
 
 def test_a_scaling_plot_names_its_series_and_slopes(rows, tmp_path):
-    scaling_figure(rows, tmp_path / "a.svg")
+    save(scaling_figure(rows), tmp_path / "a.svg")
     said = text_of(tmp_path / "a.svg")
     assert {"longest length L", "lstm aligned uniform", "rnn aligned uniform"} <= set(
         said.splitlines()
@@ -62,7 +62,7 @@ def test_the_same_numbers_give_the_same_bytes(rows, tmp_path):
     for suffix in ("svg", "png"):
         pictures = [tmp_path / f"{name}.{suffix}" for name in "ab"]
         for picture in pictures:
-            scaling_figure(rows, picture)
+            save(scaling_figure(rows), picture)
         assert pictures[0].read_bytes() == pictures[1].read_bytes()
         assert len(pictures[0].read_bytes()) > 10_000
 
@@ -99,14 +99,14 @@ def test_sharing_against_extrapolation_is_drawn_where_both_are_known(cell, tmp_p
     drawn = beyond(changed(cell, extrapolate=(10,), distribution="uniform"), tmp_path / "5")
     assert [answer_beyond(run) for run in (elsewhere, without, drawn)] == [[], [], []]
 
-    sharing_figure([both, never, elsewhere, without, drawn], tmp_path / "k.svg")
+    save(sharing_figure([both, never, elsewhere, without, drawn]), tmp_path / "k.svg")
     said = set(text_of(tmp_path / "k.svg").splitlines())
     assert {"sharing factor κ", "aligned", "lstm", "gru"} <= said
     with pytest.raises(KbenchError, match="nothing to plot.*--extrapolate 2x"):
-        sharing_figure([elsewhere, without, drawn], tmp_path / "none.svg")
+        save(sharing_figure([elsewhere, without, drawn]), tmp_path / "none.svg")
     other = beyond(changed(cell, lengths=(3, 4), extrapolate=(8,)), tmp_path / "6")
     with pytest.raises(KbenchError, match="one plot is of one task"):
-        sharing_figure([both, other], tmp_path / "none.svg")
+        save(sharing_figure([both, other]), tmp_path / "none.svg")
     assert not (tmp_path / "none.svg").exists()
 
 
@@ -114,4 +114,4 @@ def test_a_place_that_cannot_be_written_to_is_said(rows):
     with pytest.raises(KbenchError, match="/dev/full/a.svg cannot be written"):
         from pathlib import Path
 
-        scaling_figure(rows, Path("/dev/full/a.svg"))
+        save(scaling_figure(rows), Path("/dev/full/a.svg"))
