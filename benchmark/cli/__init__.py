@@ -12,6 +12,7 @@ from kbench.cli.claims import claims
 from kbench.cli.compare import compare
 from kbench.cli.console import say
 from kbench.cli.list import list_
+from kbench.cli.merge import merge
 from kbench.cli.run import plan, run
 from kbench.cli.sample import sample
 from kbench.cli.scale import scale
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command()(plan)
+app.command()(merge)
 app.command()(scale)
 app.command()(show)
 app.command("list")(list_)

@@ -93,6 +93,16 @@ RayAddressOption = Annotated[
         help="The cluster: auto, host:port or ray://host:port. Default: one started here.",
     ),
 ]
+ShardOption = Annotated[
+    str | None,
+    typer.Option(
+        "--shard", help="One share of the cells, as in 3/10: the same whole cells every time."
+    ),
+]
+ShardsOption = Annotated[
+    int | None,
+    typer.Option("--shards", min=1, help="Say how the cells divide into this many shares."),
+]
 EXECUTORS = ("local", "ray")
 
 

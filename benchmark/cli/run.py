@@ -25,6 +25,8 @@ from kbench.cli.options import (
     ReferenceOption,
     SeedsOption,
     SetOption,
+    ShardOption,
+    ShardsOption,
     StoreOption,
     SupervisionOption,
     TaskOption,
@@ -33,6 +35,7 @@ from kbench.cli.options import (
     to_cells,
     worker_count,
 )
+from kbench.cli.shards import own_share, shard_of, shards_table
 
 if TYPE_CHECKING:
     from kbench.study.cell import Cell
@@ -59,21 +62,27 @@ def run(
     executor: ExecutorOption = "local",
     ray_address: RayAddressOption = None,
     store: StoreOption = Path(".kbench"),
+    shard: ShardOption = None,
     profile: ProfileOption = False,
     as_json: JsonOption = False,
 ) -> int:
     """Measure N* and κ. Ctrl-C stops; the same command goes on, and runs no stored trial again."""
     stdout = claim_stdout() if as_json else None
     start = starts(executor, ray_address, workers, device)
+    part = shard_of(shard)
     cells = to_cells(
         model_names=model, task_names=task, supervisions=supervision, protocol_name=protocol,
         lengths=lengths, settings=set_, seeds=seeds, distributions=distribution,
         extrapolate=extrapolate, match=match, reference=reference, device=device, backend=backend,
     )  # fmt: skip
-    driver, full = measure(cells, store, start, device, stdout is not None)
     from kbench.report.readings import document
     from kbench.report.tables import tables
 
+    if part and not (cells := own_share(cells, part)):
+        if stdout:
+            print_json(document([]), stdout)
+        return 0
+    driver, full = measure(cells, store, start, device, stdout is not None)
     if stdout:
         print_json(document(driver.progress), stdout)
     else:
@@ -142,6 +151,7 @@ def plan(
     backend: BackendOption = "auto",
     workers: WorkersOption = None,
     store: StoreOption = Path(".kbench"),
+    shards: ShardsOption = None,
 ) -> None:
     """Say what `run` with the same options would cost, and what the store has of it already."""
     cells = to_cells(
@@ -183,6 +193,8 @@ def plan(
             end_section=names is rows[-1],
         )
     out.print(table)
+    if shards:
+        out.print(shards_table(cells, plans, shards, workers))
 
 
 def _announce(runs: "Sequence[CellRun]", slots: int, device: str) -> None:
