@@ -13,6 +13,8 @@ from kbench.cli.compare import compare
 from kbench.cli.console import say
 from kbench.cli.export import export
 from kbench.cli.list import list_
+from kbench.cli.merge import merge
+from kbench.cli.new import new_model, new_task
 from kbench.cli.run import plan, run
 from kbench.cli.sample import sample
 from kbench.cli.scale import scale
@@ -20,6 +22,7 @@ from kbench.cli.show import show
 from kbench.cli.site import site
 from kbench.cli.submit import schema, submit
 from kbench.cli.validate import validate
+from kbench.cli.version import version
 from kbench.errors import KbenchError
 
 app = typer.Typer(
@@ -29,14 +32,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.callback()(version)
 app.command()(run)
 app.command()(plan)
+app.command()(merge)
 app.command()(scale)
 app.command()(show)
 app.command()(export)
 app.command("list")(list_)
 app.command()(sample)
 app.command()(check)
+app.command()(new_model)
+app.command()(new_task)
 app.command()(canary)
 app.command()(compare)
 app.command()(submit)

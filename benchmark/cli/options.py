@@ -66,6 +66,23 @@ RayAddressOption = Annotated[
         help="The cluster: auto, host:port or ray://host:port. Default: one started here.",
     ),
 ]
+BoardOption = Annotated[
+    bool,
+    typer.Option("--board", help="Show where each model would stand on the leaderboard."),
+]
+LeaderboardsOption = Annotated[
+    Path, typer.Option("--leaderboards", help="Folder of the leaderboards' entries, for --board.")
+]
+ShardOption = Annotated[
+    str | None,
+    typer.Option(
+        "--shard", help="One share of the cells, as in 3/10: the same whole cells every time."
+    ),
+]
+ShardsOption = Annotated[
+    int | None,
+    typer.Option("--shards", min=1, help="Say how the cells divide into this many shares."),
+]
 
 
 def plot_path(path: Path) -> Path:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from kbench.cli.console import claim_stdout, err, out, print_json, say
 from kbench.cli.options import (
     BackendOption,
+    BoardOption,
     DeviceOption,
     DistributionOption,
     ExecutorOption,
     ExtrapolateOption,
     JsonOption,
+    LeaderboardsOption,
     LengthsOption,
     MatchOption,
     ModelOption,
@@ -22,17 +24,26 @@ from kbench.cli.options import (
     ReferenceOption,
     SeedsOption,
     SetOption,
+    ShardOption,
+    ShardsOption,
     StoreOption,
     SupervisionOption,
     TaskOption,
     WorkersOption,
 )
+from kbench.cli.shards import own_share, shard_of, shards_table
+from kbench.errors import KbenchError
 from kbench.study.executors.choice import starts, worker_count
 from kbench.study.parameters import settings_from
 from kbench.study.request import BACKEND, DEVICE, PROTOCOL, STORE, Request
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
     from kbench.study.driver import Driver
+    from kbench.study.searches import CellRun
 
 
 def run(
@@ -53,26 +64,36 @@ def run(
     executor: ExecutorOption = "local",
     ray_address: RayAddressOption = None,
     store: StoreOption = Path(STORE),
+    shard: ShardOption = None,
+    board: BoardOption = False,
+    leaderboards: LeaderboardsOption = Path("leaderboards"),
     profile: ProfileOption = False,
     as_json: JsonOption = False,
 ) -> int:
-    """Measure N* and κ. Ctrl-C stops; the same command goes on, and runs no stored trial again."""
+    """Measure N* and κ. Ctrl-C stops; the same command resumes, and runs no stored trial again."""
     stdout = claim_stdout() if as_json else None
     from kbench.api import measure
 
     start = starts(executor, ray_address, workers, device)
+    part = shard_of(shard)
     cells = Request.of(
         model=model, task=task, supervision=supervision, protocol=protocol, lengths=lengths,
         task_params=settings_from(set_ or ()), seeds=seeds, distribution=distribution,
         extrapolate=extrapolate, match=match, reference=reference, device=device, backend=backend,
     ).cells()  # fmt: skip
-    driver, full = measure(
-        cells, store, start, device, say=say, progress_to=err, rows_to=err if as_json else out
-    )
     from kbench.report.document import document_of, plain
     from kbench.report.tables import tables
     from kbench.study.store import Store
 
+    if part and not (cells := own_share(cells, part)):
+        if stdout:
+            print_json(plain(document_of([])), stdout)
+        return 0
+    if board and not leaderboards.is_dir():
+        raise KbenchError(f"--board: no folder at {leaderboards}; name one with --leaderboards")
+    driver, full = measure(
+        cells, store, start, device, say=say, progress_to=err, rows_to=err if as_json else out
+    )
     if stdout:
         with Store(store, create=False) as trials:
             print_json(plain(document_of(driver.progress, trials)), stdout)
@@ -82,11 +103,32 @@ def run(
         from kbench.report.view import profile_table
 
         (err if as_json else out).print(profile_table(driver.profile()))
+    if board:
+        _show_standings([p.run for p in driver.progress], leaderboards, err if as_json else out)
     return epilogue(driver, full)
 
 
+def _show_standings(runs: "Sequence[CellRun]", leaderboards: Path, to: "Console") -> None:
+    """A table for each board that what was measured belongs on."""
+    from rich import box
+    from rich.table import Table
+
+    from kbench.leaderboard.standing import HERE, standings
+
+    for standing in standings(runs, leaderboards):
+        table = Table("model", "κ", "verdict", "trust", box=box.SIMPLE_HEAD,
+                      title=f"On the board {standing.board}, by κ",
+                      title_justify="left", title_style="bold")  # fmt: skip
+        for line in standing.lines:
+            style = "bold" if line.origin == HERE else ""
+            table.add_row(line.model, line.kappa, line.verdict, line.origin, style=style)
+        to.print(table)
+        if not standing.has_entries:
+            say(f"no entry is on the board {standing.board} yet")
+
+
 def epilogue(driver: "Driver", full: Exception | None) -> int:
-    """What went wrong, and how to go on; the exit code."""
+    """What went wrong, and how to resume; the exit code."""
     from kbench.report.readings import errors
 
     broken = [line for p in driver.progress for line in errors(p.run)]
@@ -94,10 +136,10 @@ def epilogue(driver: "Driver", full: Exception | None) -> int:
         say(f"trial left out, {line}")
     again = shlex.join(["kbench", *sys.argv[1:]])
     if full:
-        say(f"{full}. What is stored is safe. Go on with: {again}")
+        say(f"{full}. What is stored is safe. Resume with: {again}")
         return 1
     if not all(p.run.complete for p in driver.progress):
-        say(f"stopped; every finished trial is stored. Go on with: {again}")
+        say(f"stopped; every finished trial is stored. Resume with: {again}")
         return 130
     return 1 if broken else 0
 
@@ -118,6 +160,7 @@ def plan(
     backend: BackendOption = BACKEND,
     workers: WorkersOption = None,
     store: StoreOption = Path(STORE),
+    shards: ShardsOption = None,
 ) -> None:
     """Say what `run` with the same options would cost, and what the store has of it already."""
     cells = Request.of(
@@ -159,3 +202,5 @@ def plan(
             end_section=names is rows[-1],
         )
     out.print(table)
+    if shards:
+        out.print(shards_table(cells, plans, shards, workers))

@@ -99,8 +99,8 @@ class Row:
         return sum(values) / len(values) if values else None
 
 
-def load(root: Path) -> list[Row]:
-    """Every entry below the leaderboards' folder, in the order of their places.
+def load(root: Path, below: PurePosixPath | str = "") -> list[Row]:
+    """Every entry in the leaderboards' folder, or in one below it, in the order of their places.
 
     Raises KbenchError where a file is no entry; whether an entry is true is what `kbench validate`
     says.
@@ -109,7 +109,7 @@ def load(root: Path) -> list[Row]:
         raise KbenchError(f"no folder of leaderboards at {root}")
     ledger = trust.load(root)
     rows = []
-    for path in sorted(root.rglob("*.json")):
+    for path in sorted((root / below).rglob("*.json")):
         place = PurePosixPath(path.relative_to(root))
         if str(place) == trust.LEDGER:
             continue

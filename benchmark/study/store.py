@@ -6,6 +6,8 @@ import os
 import sqlite3
 import time
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -163,6 +165,17 @@ class Store:
         """Every cell asked for, oldest first."""
         rows = self._db.execute("SELECT spec FROM cells ORDER BY asked_at, spec")
         return [json.loads(spec) for (spec,) in rows]
+
+    @contextmanager
+    def transaction(self, *, write: bool = False) -> Iterator[sqlite3.Connection]:
+        """The database as it is at one moment; what is written to it, all at once or not at all."""
+        self._db.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+        try:
+            yield self._db
+            self._db.execute("COMMIT")
+        finally:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
 
     def __len__(self) -> int:
         return int(self._db.execute("SELECT count(*) FROM trials").fetchone()[0])

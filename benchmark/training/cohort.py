@@ -116,7 +116,7 @@ class Cohort:
         return fit
 
     def leave(self, learners: Sequence[Learner]) -> None:
-        """Give these their trained models, and go on without them."""
+        """Give these their trained models, and continue without them."""
         if not learners:
             return
         stay = [k for k, m in enumerate(self._learners) if m not in learners]

@@ -38,7 +38,7 @@ class OneByOne:
             member.validate()
 
     def leave(self, ended: Sequence[Member]) -> None:
-        """Go on without these."""
+        """Continue without these."""
         self._members = [member for member in self._members if member not in ended]
 
 

@@ -63,7 +63,7 @@ class Stack:
         return total
 
     def keep(self, members: Tensor) -> None:
-        """Go on with these members only, in this order."""
+        """Continue with these members only, in this order."""
         for name in ("parameters_KP", "_mean_KP", "_square_KP", "_rate_K"):
             setattr(self, name, getattr(self, name)[members])
         self._constants = {name: value[members] for name, value in self._constants.items()}

@@ -295,7 +295,7 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(tmp_path, tiny_yaml):
         out, err = process.communicate(timeout=60)
         assert process.returncode == 130, err
         assert "Traceback" not in err
-        assert "Go on with: kbench run --model lstm" in err
+        assert "Resume with: kbench run --model lstm" in err
         part = json.loads(out)["results"][0]
         assert part["complete"] is False
         assert part["trials"]["run"] >= 3

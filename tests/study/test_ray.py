@@ -221,7 +221,7 @@ def test_a_stop_is_clean_and_leaves_nothing_running(cluster, by, mark, tmp_path)
     assert "Traceback" not in err
     assert "raylet" not in out + err
     assert "stopping (once more to end at once)" in err
-    assert "Go on with: kbench run --model lstm" in err
+    assert "Resume with: kbench run --model lstm" in err
     if address:
         assert set(cluster_is) <= set(marked(mark))
         with on_ray(cluster.address) as executor:

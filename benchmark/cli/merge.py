@@ -1,0 +1,36 @@
+"""`kbench merge`: one trial store out of several."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kbench.cli.console import out, printable
+
+
+def merge(
+    stores: Annotated[
+        list[Path], typer.Argument(help="Folders of trial stores.", metavar="STORE...")
+    ],
+    into: Annotated[
+        Path, typer.Option("--into", help="Folder of the store to add them to; may be new.")
+    ],
+) -> None:
+    """Add the trials and cells of some stores to another; what it has stays as it is.
+
+    Every row is checked first: where one has been changed, or two stores have different results of
+    the same trial, nothing is merged.
+    """
+    from kbench.study.merge import merge
+
+    m = merge(stores, into)
+    line = (
+        f"{into}: {_counted(m.trials_added, 'trial')} and {_counted(m.cells_added, 'cell')} added, "
+        f"{_counted(m.trials_there, 'trial')} and {_counted(m.cells_there, 'cell')} were there "
+        "already"
+    )
+    out.print(printable(line), highlight=False, soft_wrap=True)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
