@@ -31,8 +31,8 @@ FAULTY_BLOCKS = 3
 """Those on which each fault is tried."""
 
 # What is changed: file, text, and what stands there instead.
-LOSS = ("benchmark/loss.py", "    return F.cross_entropy(\n")
-ADAM = ("benchmark/training.py", "lr=trial.learning_rate, fused")
+LOSS = ("benchmark/training/loss.py", "    return F.cross_entropy(\n")
+ADAM = ("benchmark/training/member.py", "lr=trial.learning_rate, fused")
 FAULTS = {
     "attention sees one token ahead": [
         ("models/transformer.py", ".triu(1 + S - T)", ".triu(2 + S - T)")
@@ -54,11 +54,11 @@ FAULTS = {
     "learning rate × 3": [(*ADAM, "lr=3 * trial.learning_rate, fused")],
     "learning rate ÷ 3": [(*ADAM, "lr=trial.learning_rate / 3, fused")],
     "training set takes the validation samples": [
-        ("benchmark/data.py", "d[held_out[n] :] for", "d[: drawn[n]] for")
+        ("benchmark/data/splits.py", "d[held_out[n] :] for", "d[: drawn[n]] for")
     ],
     "validation samples join the batches": [
         (
-            "benchmark/training.py",
+            "benchmark/training/member.py",
             "        self.n_targets = ",
             "        self.tokens = torch.cat([self.tokens, self.validation_tokens])\n"
             "        self.targets = torch.cat([self.targets, self.validation_targets])\n"
@@ -72,12 +72,12 @@ def otherwise_drawn(salt):
     """Same data, other weights to start from and another order of batches."""
     return [
         (
-            "benchmark/training.py",
+            "benchmark/training/member.py",
             'generator(trial.seed, "batches")',
             f'generator(trial.seed, "batches", {salt})',
         ),
         (
-            "benchmark/training.py",
+            "benchmark/training/member.py",
             "\n            backend=trial.backend, seed=trial.seed,",
             f"\n            backend=trial.backend, seed=trial.seed + {1000 * salt},",
         ),

@@ -1,4 +1,4 @@
-"""`kbench claims`: the paper's observations held against the entries at hand."""
+"""`kbench claims`: the paper's observations, checked against the leaderboard entries."""
 
 from pathlib import Path
 from typing import Annotated

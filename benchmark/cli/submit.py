@@ -1,5 +1,6 @@
 """`kbench submit` and `kbench schema`: leaderboard entries, and what they look like."""
 
+import enum
 from pathlib import Path
 from typing import Annotated
 
@@ -98,8 +99,22 @@ def _write(texts: dict[Path, str]) -> None:
         raise KbenchError(f"{path} cannot be written: {error.strerror}") from None
 
 
-def schema() -> None:
-    """Print the JSON Schema of a leaderboard entry, for editors and CI."""
-    from kbench.leaderboard.entry import schema
+class Kind(enum.StrEnum):
+    """What has a schema."""
+
+    ENTRY = "entry"
+    RESULT = "result"
+
+
+def schema(
+    of: Annotated[Kind, typer.Argument(help="A leaderboard entry, or what --json prints.")] = (
+        Kind.ENTRY
+    ),
+) -> None:
+    """Print the JSON Schema of a leaderboard entry or of a result, for editors and CI."""
+    if of is Kind.RESULT:
+        from kbench.report.document import schema
+    else:
+        from kbench.leaderboard.entry import schema
 
     print_json(schema(), claim_stdout())

@@ -49,7 +49,7 @@ def validate(
     device: DeviceOption = DEVICE,
     workers: WorkersOption = None,
 ) -> int:
-    """Hold leaderboard entries against their own trials; exit code 1 if one is refused.
+    """Check leaderboard entries against their trials; exit code 1 if one is refused.
 
     N* and κ are computed again from the trials, data sets are made again from their seeds, models
     are checked as by `kbench check`. Nothing from an entry is executed.

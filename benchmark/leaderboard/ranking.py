@@ -4,7 +4,7 @@ A model's score is the geometric mean, over the cells that the reference model h
 relative to the reference's on the same cell. What a censored search leaves open is carried along
 as bounds: all lengths together never need more than all samples there are, for whoever has seen
 them all knows them. So every score is a range, and its interval adds what other seeds might have
-given. Ranks hold each two models against each other, and take from the reference only its cells.
+given. Ranks compare every pair of models, and take from the reference only its cells.
 """
 
 import math

@@ -39,7 +39,7 @@ class Verdict:
 
 
 def validate(paths: Iterable[Path], root: Path) -> Iterator[Verdict]:
-    """Every file, held against its own trials and against the files before it.
+    """Every file, checked against its own trials and the files before it.
 
     `root` is the folder of the leaderboards, to which the places of entries are relative.
     """

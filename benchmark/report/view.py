@@ -100,7 +100,7 @@ def profile_table(p: Profile) -> Table:
     for name, seconds in rows.items():
         table.add_row(name, f"{seconds:.1f}", f"{seconds / total:.1%}")
     table.add_section()
-    table.add_row("run ahead, not asked for", f"{p.ahead:.1f}", f"{p.ahead / total:.1%}")
+    table.add_row("speculative, not used", f"{p.ahead:.1f}", f"{p.ahead / total:.1%}")
     table.add_row("store, in the driver", f"{p.store:.1f}", f"{p.store / total:.1%}")
     return table
 

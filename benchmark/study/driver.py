@@ -87,7 +87,7 @@ class Profile:
 class Driver:
     """Runs cells to their end: feeds the executor, and alone writes the store.
 
-    Workers that would otherwise be idle run ahead: trials that a search may want next. These go
+    Idle workers start trials speculatively: those that a search may want next. These go
     into the store, and the cell hears of them when it comes to want them, so that what it concludes
     does not depend on how many ran at once.
     """
