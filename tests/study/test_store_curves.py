@@ -8,6 +8,7 @@ from conftest import made_up
 
 from kbench.statistics.search import Probe
 from kbench.study import store as stores
+from kbench.study.merge import merge
 from kbench.study.store import Store
 from kbench.training.loop import train
 from kbench.training.member import CURVE_POINTS, Member
@@ -77,3 +78,14 @@ def test_a_long_curve_is_thinned_out():
     assert max(gaps) <= 2 * 10_000 / CURVE_POINTS
     member._curve = member._curve[:CURVE_POINTS]
     assert member.curve() == member._curve
+
+
+def test_a_merge_brings_the_curves_of_those_that_have_some(tmp_path, cell):
+    version_4(tmp_path / "old", cell)
+    other = a_trial(cell, 9)
+    with Store(tmp_path / "new") as store:
+        store.put(other, made_up("passed", curve=[[1, 2.0]]))
+    merge([tmp_path / "old", tmp_path / "new"], tmp_path / "all")
+    with Store(tmp_path / "all", create=False) as store:
+        assert store.get(a_trial(cell).key()).curve == ()
+        assert store.get(other.key()).curve == ((1, 2.0),)
