@@ -6,7 +6,7 @@ import random
 import pytest
 from conftest import FakeExecutor, changed, made_up
 
-from kbench.report.readings import document
+from kbench.report.document import document_of, plain
 from kbench.statistics.brackets import Bracket
 from kbench.statistics.search import Probe
 from kbench.study.cell import Cell
@@ -31,6 +31,11 @@ def run(cell, store, executor):
     for _ in driver.run():
         pass
     return driver
+
+
+def document(progress):
+    """Of the cells, as JSON has it."""
+    return plain(document_of(progress))
 
 
 def stable(doc):
@@ -85,7 +90,7 @@ def test_cell_survives_the_store(wide):
 def test_json_contract(wide, tmp_path):
     with Store(tmp_path) as store:
         doc = document(run(wide, store, FakeExecutor(rule)).progress)
-    assert doc["schema_version"] == 1
+    assert doc["schema_version"] == 2
     (result,) = doc["results"]
     assert {
         "model", "task", "task_params", "supervision", "protocol", "n_star", "kappa",
@@ -242,8 +247,8 @@ def test_a_test_that_ends_otherwise_is_said_to_and_one_that_breaks_costs_nothing
         assert result["complete"]
         assert len(result["errors"]) == len({e.partition(": failed")[0] for e in result["errors"]})
         assert all(line.startswith("test of lengths 2+3+4+5+6+7") for line in result["errors"])
-        plain = document(run(wide, store, FakeExecutor(rule)).progress)["results"][0]
-        assert (plain["kappa"], plain["errors"]) == (result["kappa"], [])
+        untested = document(run(wide, store, FakeExecutor(rule)).progress)["results"][0]
+        assert (untested["kappa"], untested["errors"]) == (result["kappa"], [])
 
 
 def test_tests_are_resumed_and_leave_the_digest_of_the_searches_as_it_is(wide, tmp_path):

@@ -5,9 +5,8 @@ import random
 
 import pytest
 from conftest import FakeExecutor, changed, fill, made_up
-from test_cell import THRESHOLDS, rule, run, stable
+from test_cell import THRESHOLDS, document, rule, run, stable
 
-from kbench.report.readings import document
 from kbench.statistics.search import Probe
 from kbench.study.driver import Driver, recall
 from kbench.study.searches import CellRun
