@@ -64,8 +64,7 @@ def canary(
     of_models = dict.fromkeys(model, OF_A_MODEL) if model else CELLS
     cells = _cells(of_models, seeds)
     from kbench.api import measure
-    from kbench.report.document import SCHEMA_VERSION, Document, plain, result_of
-    from kbench.report.readings import errors
+    from kbench.report.document import SCHEMA_VERSION, Document, broken_trials, plain, result_of
     from kbench.report.tables import tables
     from kbench.study.executors.local import one_thread
     from kbench.study.store import Store
@@ -107,7 +106,7 @@ def canary(
         for c in of:
             if not c.passed:
                 say(f"{name} fails the check `{c.name}`: {c.detail}")
-    broken = [line for p in driver.progress for line in errors(p.run)]
+    broken = broken_trials(driver.progress)
     for line in broken:
         say(f"trial left out, {line}")
     if full:

@@ -129,9 +129,9 @@ def _show_standings(runs: "Sequence[CellRun]", leaderboards: Path, to: "Console"
 
 def epilogue(driver: "Driver", full: Exception | None) -> int:
     """What went wrong, and how to resume; the exit code."""
-    from kbench.report.readings import errors
+    from kbench.report.document import broken_trials
 
-    broken = [line for p in driver.progress for line in errors(p.run)]
+    broken = broken_trials(driver.progress)
     for line in broken:
         say(f"trial left out, {line}")
     again = shlex.join(["kbench", *sys.argv[1:]])

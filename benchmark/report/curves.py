@@ -12,7 +12,7 @@ from matplotlib.ticker import NullFormatter, StrMethodFormatter
 from kbench.errors import KbenchError
 from kbench.report.document import Result, TrialRow
 from kbench.report.format import parameters_text
-from kbench.report.plots import COLOURS, STYLE, kappa_figure, sharing_figure
+from kbench.report.plots import COLOURS, STYLE, Picture, kappa_figure, sharing_figure
 from kbench.statistics.sharing import n_star_per_seed
 from kbench.study.searches import CellRun
 
@@ -135,7 +135,7 @@ def _grid(count: int) -> tuple[Figure, list["Axes"]]:
     """At most four panels a row; those left over are not shown."""
     columns = min(count, 4)
     lines = math.ceil(count / columns)
-    figure = Figure(figsize=(2.6 * columns + 0.6, 2.4 * lines + 0.3), layout="constrained")
+    figure = Picture(figsize=(2.6 * columns + 0.6, 2.4 * lines + 0.3), layout="constrained")
     grid = figure.subplots(lines, columns, squeeze=False, sharey=True).flatten().tolist()
     for axes in grid[count:]:
         axes.set_visible(False)

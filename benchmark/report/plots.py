@@ -1,5 +1,6 @@
 """Plots, drawn by matplotlib without a display: the same bytes for the same numbers."""
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,16 @@ STYLE: Any = {
 }
 
 
+class Picture(Figure):
+    """A figure that a notebook shows by itself, without pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        out = io.BytesIO()
+        with matplotlib.rc_context(STYLE):
+            self.savefig(out, format="png", dpi=100)
+        return out.getvalue()
+
+
 def scaling_figure(rows: Sequence[Scaling]) -> Figure:
     """N* against size on log axes: means over seeds with 95 % intervals.
 
@@ -45,7 +56,7 @@ def scaling_figure(rows: Sequence[Scaling]) -> Figure:
     begins at the largest size that fails for all.
     """
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(7, 4.5), layout="constrained")
+        figure = Picture(figsize=(7, 4.5), layout="constrained")
         axes = figure.subplots()
         for i, row in enumerate(rows):
             _scaling_series(axes, row, i, len(rows))
@@ -102,7 +113,7 @@ def kappa_figure(runs: Sequence[CellRun]) -> Figure:
     if not shown:
         raise KbenchError("nothing to plot: no cell's searches for κ have all ended")
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(8, 1.2 + 0.32 * len(shown)), layout="constrained")
+        figure = Picture(figsize=(8, 1.2 + 0.32 * len(shown)), layout="constrained")
         axes = figure.subplots()
         ways = list(dict.fromkeys(run.cell.supervision for run in shown))
         for y, run in enumerate(shown):
@@ -140,7 +151,7 @@ def sharing_figure(runs: Sequence[CellRun]) -> Figure:
         named = "; ".join(f"{name} to {n[-1]}, {protocol}" for name, n, protocol in sorted(tasks))
         raise KbenchError(f"one plot is of one task, lengths and protocol, here are {named}")
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(8, 5), layout="constrained")
+        figure = Picture(figsize=(8, 5), layout="constrained")
         axes = figure.subplots()
         names = list(dict.fromkeys(model_name(run.cell) for run, _ in points))
         ways = list(dict.fromkeys(run.cell.supervision for run, _ in points))

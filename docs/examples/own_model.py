@@ -74,8 +74,8 @@ n_star = results.to_pandas("n_star")
 print(n_star.pivot_table(index=["model", "seed"], columns="length", values="high"))
 
 # %% [markdown]
-# And drawn, as `kbench show --plot kappa.svg` draws it; `curves` and `success` show single runs.
+# And drawn, as `kbench show --plot` does it: single runs into a file, κ right here.
 
 # %%
-results.plot("kappa").savefig("kappa.svg")
 results.plot("curves").savefig("curves.svg")
+results.plot("kappa")

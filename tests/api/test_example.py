@@ -17,7 +17,9 @@ notebook = jupytext.read(sys.argv[1])
 NotebookClient(notebook, timeout=600, kernel_name="python3").execute()
 html = [o["data"].get("text/html", "") for c in notebook.cells if c.cell_type == "code"
         for o in c.outputs if o.output_type == "execute_result"]
-print(sum("<td>leaky.py:Leaky</td>" in text for text in html))
+pictures = [o for c in notebook.cells if c.cell_type == "code"
+            for o in c.outputs if o.output_type == "execute_result" and "image/png" in o["data"]]
+print(sum("<td>leaky.py:Leaky</td>" in text for text in html), len(pictures))
 """
 
 
@@ -28,8 +30,8 @@ def test_the_example_runs_in_jupyter(tmp_path):
         cwd=tmp_path, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "1\n"
-    assert (tmp_path / "kappa.svg").exists()
+    assert done.stdout == "1 1\n"
+    assert (tmp_path / "curves.svg").exists()
 
 
 LONG = """
