@@ -123,3 +123,25 @@ def test_installed_into_somebody_elses_repository_it_has_no_commit(repository):
 def test_without_git_there_is_no_commit(repository, monkeypatch):
     monkeypatch.setenv("PATH", str(Path(repository) / "nowhere"))
     assert revision() == {"revision": None, "dirty": None}
+
+
+def test_a_move_of_what_a_model_imports_leaves_its_digest():
+    from kbench.provenance import with_earlier_names
+
+    before = "import torch\nfrom kbench.registry import models\nfrom kbench.scan import scan\nx = 1"
+    after = (
+        "import torch\nfrom kbench.ops.scan import scan\nfrom kbench.registry import models\nx = 1"
+    )
+    assert with_earlier_names(after) == with_earlier_names(before) == before
+    other = "from kbench.tasks import Task\nfrom kbench.registry import tasks"
+    assert with_earlier_names("x = 'from kbench.ops.scan import scan'") != before
+    assert with_earlier_names(other + "\ny = 2").endswith("\ny = 2")
+
+
+def test_committed_entries_of_mamba_have_its_digest():
+    import json
+    from pathlib import Path
+
+    entry = Path(__file__).parents[1] / "leaderboards" / "quick-1/modadd/aligned/mamba.json"
+    (stated,) = {e["model_source"] for e in json.loads(entry.read_text())["environments"]}
+    assert provenance.source_sha256(models, "mamba", models["mamba"].version) == stated
