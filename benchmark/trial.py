@@ -37,6 +37,13 @@ class Ending(NamedTuple):
     digest: str
     environment: str
     """As canonical JSON."""
+    failure: str | None = None
+    """Why it failed; None where it passed, or ran before this was recorded."""
+
+    @property
+    def tells(self) -> bool:
+        """Is its failure a sign that there were too few samples? Taken to be one if not known."""
+        return self.failure in (None, "memorised")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,6 +118,13 @@ class TrialResult:
     """By length tested: the share of answers that are right, and what a constant answer gets."""
     seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
     """Spent on `data`, `training`, `validation` and `other`; in a cohort, the trial's share."""
+    failure: str | None = None
+    """Why it failed (docs/protocols.md): `memorised`, it knew its training set by
+    heart, to a loss below eps, and there were too few samples; `unfit`, it did not fit even those,
+    so that samples were not what it lacked; `diverged`. None where it passed or broke down, and in
+    runs from before this was recorded."""
+    training_loss: float | None = None
+    """Of a failing run: the smallest mean over the batches between two validations, in nats."""
     curve: Sequence[Sequence[float]] = ()
     """Step and validation loss of the validations that the run passed through, thinned out."""
 
@@ -122,10 +136,12 @@ class TrialResult:
             self.best_loss,
             self.digest(key),
             canonical_json(self.environment),
+            self.failure,
         )
 
     def digest(self, key: str) -> str:
         """sha256 of all that must be equal when the trial with this key is run again."""
         content = dataclasses.asdict(self)
         del content["wall_s"], content["seconds"], content["environment"], content["curve"]
+        del content["failure"], content["training_loss"]  # which older runs do not hold
         return digest({"key": key} | content)

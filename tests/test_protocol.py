@@ -133,7 +133,31 @@ def test_a_protocol_is_frozen_all_the_way_down(name):
 def test_every_value_arrives_where_it_belongs(rule):
     content = RULES[rule]
     built = dataclasses.asdict(from_dict(content, "mine.yaml"))
-    assert built == {**content, "learning_rates": tuple(content["learning_rates"])}
+    expected = {
+        **content,
+        "learning_rates": tuple(content["learning_rates"]),
+        "confidence": 0.96,
+        "seeds": {**content["seeds"], "looks": ()},
+    }
+    if rule == "bracket":
+        expected["search"] = {**content["search"], "audit": False}
+    assert built == expected
+
+
+@pytest.mark.parametrize(("looks", "confidence"), [([3, 6], 0.985), ([3, 4, 5, 6], 0.99)])
+def test_several_looks_at_the_seeds_need_more_confidence(looks, confidence):
+    content = BRACKET | {"seeds": {"count": 3, "first": 1, "step": 2, "looks": looks}}
+    made = from_dict(content, "mine.yaml")
+    assert made.confidence == confidence
+    assert made.seeds.values() == tuple(range(1, 2 * looks[-1], 2))
+    assert from_dict(content | {"confidence": 0.97}, "mine.yaml").confidence == 0.97
+
+
+@pytest.mark.parametrize("looks", [[4, 6], [3, 3], [3, 2], 7, ["x"], [3, 4.5]])
+def test_looks_that_cannot_be_are_refused(looks):
+    content = BRACKET | {"seeds": {"count": 3, "first": 1, "step": 2, "looks": looks}}
+    with pytest.raises(KbenchError, match="looks"):
+        from_dict(content, "mine.yaml")
 
 
 def test_reading_leaves_the_content_as_it_was():

@@ -43,12 +43,12 @@ def board(
 
     from kbench.leaderboard.board import REFERENCE, load, protocols, ranking
     from kbench.leaderboard.text import (
-        kappa_text,
+        kappa_cell,
         markdown,
         rank_text,
-        score_interval_text,
         score_text,
     )
+    from kbench.report.format import percent
 
     rows = load(leaderboards)
     if not rows:
@@ -67,23 +67,22 @@ def board(
     for name, group in protocols(rows).items():
         table = Table(title=f"{name}: κ relative to {reference}, geometric mean over cells",
                       title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)  # fmt: skip
-        for column in ("rank", "model", "relative κ", "95 %", "cells", "learned"):
+        level = percent(group[0].run.cell.protocol.confidence)
+        for column in ("rank", "model", f"relative κ ({level})", "cells", "learned"):
             table.add_column(column)
         scores = ranking(group, reference)
         for score in scores:
             table.add_row(rank_text(score, scores), score.model, score_text(score),
-                          score_interval_text(score), str(score.cells),
-                          str(score.learned))  # fmt: skip
+                          str(score.cells), str(score.learned))  # fmt: skip
         if scores:
             out.print(table)
         table = Table(title=f"{name}: κ", title_justify="left", title_style="bold",
                       box=box.SIMPLE_HEAD)  # fmt: skip
-        for column in ("task", "supervision", "model", "κ", "verdict", "trust"):
+        for column in ("task", "supervision", "model", f"κ ({level})", "verdict", "trust"):
             table.add_column(column)
         for row in sorted(group, key=lambda r: (r.task, r.supervision, r.model)):
             if row.has_kappa:
-                verdict = ", but ".join(filter(None, (row.verdict, row.against)))
-                table.add_row(row.task, row.supervision, row.model, kappa_text(row), verdict,
+                table.add_row(row.task, row.supervision, row.model, kappa_cell(row), row.verdict,
                               row.trust)  # fmt: skip
         if table.row_count:
             out.print(table)

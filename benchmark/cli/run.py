@@ -184,13 +184,19 @@ def plan(
             for cell_run in runs:
                 recall(cell_run, trials)
     plans = [plan(cell_run, device) for cell_run in runs]
+    looks = any(len(cell.looks) > 1 for cell in cells)
+    last = [plan(cell_run, device, last_look=True) for cell_run in runs] if looks else plans
     table = Table(title=f"Plan: {workers} workers", title_justify="left", title_style="bold")
     for column in ("model", "task", "supervision"):
         table.add_column(column)
     for column in ("searches", "done", "stored trials", "trials to run", "steps", "time, about"):
         table.add_column(column, justify="right")
+    for column in ("at the last look: trials", "time, about") if looks else ():
+        table.add_column(column, justify="right")
     rows = [(model_name(cell), task_name(cell), cell.supervision) for cell in cells]
-    for names, p in zip([*rows, ("total", "", "")], [*plans, total(plans)], strict=True):
+    for names, p, q in zip(
+        [*rows, ("total", "", "")], [*plans, total(plans)], [*last, total(last)], strict=True
+    ):
         table.add_row(
             *names,
             str(p.searches),
@@ -199,6 +205,7 @@ def plan(
             f"{p.trials[0]} to {p.trials[1]}",
             f"{p.steps[0]:,} to {p.steps[1]:,}",
             duration(p.seconds / workers),
+            *((f"at most {q.trials[1]}", duration(q.seconds / workers)) if looks else ()),
             end_section=names is rows[-1],
         )
     out.print(table)

@@ -9,9 +9,10 @@ from kbench.errors import KbenchError
 from kbench.leaderboard import trust
 from kbench.leaderboard.entry import Entry, parse, read_text
 from kbench.leaderboard.place import model_label, task_label
-from kbench.leaderboard.ranking import Score, rank, shared
-from kbench.report.readings import answer_beyond, each_seed, sharing
-from kbench.statistics.sharing import Interval, PerSeed, verdict
+from kbench.leaderboard.ranking import Score, Shared, rank, shared
+from kbench.report.readings import answer_beyond, best_kappa, memorised
+from kbench.statistics.likelihood import Interval
+from kbench.statistics.sharing import Verdict
 from kbench.study.searches import CellRun
 
 REFERENCE = "transformer"
@@ -61,36 +62,35 @@ class Row:
         return self.run.cell.distribution is None
 
     @cached_property
-    def sharing(self) -> tuple[Interval, PerSeed]:
-        """κ from the best of the grid, and per seed."""
-        return sharing(self.run)
+    def kappa(self) -> Interval:
+        """Over seeds: the interval that the verdict goes by."""
+        return self.run.kappa
 
     @cached_property
-    def each_seed(self) -> list[Interval]:
-        """Bounds on κ of each seed by itself."""
-        return each_seed(self.run)
+    def best_kappa(self) -> Interval:
+        """Of the best of the grid, as the paper has it: for comparison."""
+        return best_kappa(self.run)
+
+    @cached_property
+    def memorised(self) -> float | None:
+        """The part of Σ N*_n that is a universe run out, mean over seeds."""
+        return memorised(self.run)
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """By the interval over seeds alone."""
+        return self.run.verdict
+
+    @cached_property
+    def explained(self) -> bool:
+        """Is it known of all failing runs why they failed? Older ones count as too few samples."""
+        lengths = [*self.run.cell.alone, self.run.cell.joint]
+        return not any(self.run.failures(n).get("unknown") for n in lengths)
 
     @property
-    def verdict(self) -> str:
-        """`sharing`, `interference`, `isolated` or `not-identified`."""
-        return verdict(*self.sharing)
-
-    @property
-    def against(self) -> str:
-        """Seeds that by themselves lie on the other side of 1: `4 of 5 seeds below 1`."""
-        below = [interval.high is not None and interval.high < 1 for interval in self.each_seed]
-        above = [interval.low is not None and interval.low > 1 for interval in self.each_seed]
-        others = {"sharing": (below, "below"), "interference": (above, "above")}
-        seeds, side = others.get(self.verdict, ([], ""))
-        return f"{sum(seeds)} of {len(seeds)} seeds {side} 1" if any(seeds) else ""
-
-    @property
-    def kappa(self) -> Interval:
-        """The interval that the verdict goes by."""
-        best, per_seed = self.sharing
-        if per_seed.low is None:
-            return best
-        return Interval(low=per_seed.low, high=per_seed.high)
+    def violations(self) -> int:
+        """Sizes that fail above one that passes."""
+        return sum(s.search.violations() for s in self.run.searches.values())
 
     @cached_property
     def beyond(self) -> float | None:
@@ -138,7 +138,7 @@ def protocols(rows: Iterable[Row]) -> dict[str, list[Row]]:
 
 def ranking(rows: Sequence[Row], reference: str = REFERENCE) -> list[Score]:
     """The models of one protocol over the cells of the reference; empty where that has none."""
-    kappas: dict[str, dict[str, list]] = {}
+    kappas: dict[str, dict[str, list[Shared]]] = {}
     for row in rows:
         if not row.has_kappa:
             continue
@@ -149,4 +149,6 @@ def ranking(rows: Sequence[Row], reference: str = REFERENCE) -> list[Score]:
             shared([of[s] for of in lengths], joint, universes)
             for s, joint in enumerate(run.brackets(cell.joint))
         ]
-    return rank(kappas, reference) if reference in kappas else []
+    if reference not in kappas:
+        return []
+    return rank(kappas, reference, rows[0].run.cell.protocol.confidence)

@@ -26,7 +26,7 @@ from kbench.study.driver import recall
 from kbench.study.searches import CellRun
 from kbench.trial import Ending, Trial, TrialResult, Variant, canonical_json
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MAX_BYTES = 16 << 20
 MAX_DEPTH = 12
 """Of nested lists and objects; the schema itself needs seven."""
@@ -85,6 +85,9 @@ class Row(Part):
     tested: Annotated[list[Length], Field(max_length=20)]
     outcome: Literal["passed", "failed"]
     reason: Literal["success", "budget", "futility", "diverged"]
+    failure: document.Failure | None = None
+    """Not known in entries of schema 1."""
+    training_loss: float | None = None
     steps: Count
     best_loss: float | None
     best_step: Count
@@ -118,9 +121,11 @@ class Provenance(Part):
 class Entry(Part):
     """The whole file."""
 
-    schema_version: Literal[1]
+    schema_version: Literal[1, 2]
     settings: Settings
-    results: Readings
+    results: Readings | None
+    """What the trials come to; None in an entry of schema 1, whose figures are of another
+    estimator and are made anew from its trials."""
     provenance: Provenance
     source: Annotated[str, Field(max_length=200_000)] | None
     """Of a model of one's own: the file, whose digest is the model's version."""
@@ -230,7 +235,10 @@ def parse(text: str) -> Entry:
     if (found := depth(text)) > MAX_DEPTH:
         raise KbenchError(f"is nested {found} deep, an entry at most {MAX_DEPTH}")
     try:
-        return Entry.model_validate(loads(text))
+        content = loads(text)
+        if isinstance(content, dict) and content.get("schema_version") == 1:
+            content["results"] = None
+        return Entry.model_validate(content)
     except ValidationError as error:
         raise KbenchError(first_problem(error, "the entry")) from None
     except ValueError as error:  # also what json itself raises, and numbers of too many digits

@@ -1,7 +1,7 @@
 """The paper's ten observations (arXiv 2602.18333) as functions of one board.
 
-The rules, and why they are as they are, stand in docs/claims.md, which was written before there was
-an entry. A board is one protocol, one task with its parameters and one longest length.
+The rules, and why they are as they are, stand in docs/claims.md, which was written before they were
+applied. A board is one protocol, one task with its parameters and one longest length.
 """
 
 import math
@@ -13,15 +13,18 @@ from kbench.data.supervision import SUPERVISIONS
 from kbench.leaderboard.board import Row
 from kbench.leaderboard.place import is_own
 from kbench.report.readings import rounded
-from kbench.statistics.brackets import Bracket, best_of_grid, blur
-from kbench.statistics.scaling import slope_bounds, slope_per_seed
-from kbench.statistics.sharing import ISOLATED, Interval, mean_interval
+from kbench.statistics.brackets import Bracket
+from kbench.statistics.likelihood import Interval
+from kbench.statistics.scaling import slope_over_seeds
+from kbench.statistics.sharing import n_star_over_seeds, over_seeds, ratio_by_seed
 from kbench.study.cell import Lengths
 
 TRANSFORMER, RECURRENT = "transformer", ("lstm", "dense-ssm")
 """The models of the paper; others move no verdict."""
 TASK = "modadd"
 """The task of the observations; others move no verdict."""
+ABOUT_ONE = (0.8, 1.25)
+"""What the observations call "about 1"."""
 SUPPORTED, REFUTED, UNDECIDED = "supported", "refuted", "not-enough-evidence"
 
 
@@ -45,6 +48,7 @@ class Board:
         """any_length: the same protocol and task up to other lengths too."""
         self._rows = {(r.model, r.supervision, r.run.cell.distribution): r for r in rows}
         self.cell = rows[0].run.cell
+        self.confidence = self.cell.protocol.confidence
         self.kappas = [row for row in rows if row.has_kappa]
 
     def row(self, model: str, supervision: str, distribution: str | None = None) -> Row | None:
@@ -76,26 +80,20 @@ def _n_star(row: Row, lengths: Lengths | None = None) -> list[Bracket]:
     return row.run.brackets(row.run.cell.joint if lengths is None else lengths)
 
 
-def fewer(a: Sequence[Bracket], b: Sequence[Bracket]) -> tuple[bool | None, dict[str, Any]]:
+def fewer(
+    a: Sequence[Bracket], b: Sequence[Bracket], confidence: float
+) -> tuple[bool | None, dict[str, Any]]:
     """Does a need fewer samples than b? By seed; None where neither way is decided."""
-    common = min(len(a), len(b))  # seeds are counted from the protocol's first
-    a, b = a[:common], b[:common]
-    ends = {f"N* {name}": _ends(best_of_grid(of)) for name, of in (("a", a), ("b", b))}
-    middles = [(x.middle, y.middle) for x, y in zip(a, b, strict=True)]
-    pairs = [(x, y) for x, y in middles if x is not None and y is not None]
-    if len(pairs) == common > 1:
-        blurs = [math.hypot(blur(x), blur(y)) for x, y in zip(a, b, strict=True)]
-        mean, reach = mean_interval([math.log(x / y) for x, y in pairs], blurs)
-        assert reach is not None
-        interval = [rounded(math.exp(mean - reach)), rounded(math.exp(mean + reach))]
-        decided = True if mean + reach < 0 else False if mean - reach > 0 else None
-        return decided, {**ends, "ratio a/b, 95 %": interval}
-    best_a, best_b = best_of_grid(a), best_of_grid(b)
-    if best_a.high is not None and best_a.high < best_b.floor:
-        return True, ends
-    if best_b.high is not None and best_b.high < best_a.floor:
-        return False, ends
-    return None, ends
+    ratio = over_seeds(ratio_by_seed(a, b), confidence)
+    low, high = ratio.low, ratio.high
+    decided = True if high is not None and high < 1 else None
+    decided = False if low is not None and low > 1 else decided
+    shown = {
+        "N* a": _bounds(n_star_over_seeds(a, confidence)),
+        "N* b": _bounds(n_star_over_seeds(b, confidence)),
+        "ratio a/b": _bounds(ratio),
+    }
+    return decided, shown
 
 
 def _named(figures: Mapping[str, Any], a: str, b: str) -> dict[str, Any]:
@@ -106,18 +104,14 @@ def _named(figures: Mapping[str, Any], a: str, b: str) -> dict[str, Any]:
     }
 
 
-def _ends(bracket: Bracket) -> list[int | None]:
-    return [bracket.low, bracket.high]
-
-
 def _longest_alone(board: Board, model: str) -> Part:
     """N* at the longest length: is it smaller under `cot` than under `aligned`?"""
     cot, aligned = board.row(model, "cot"), board.row(model, "aligned")
     if cot is None or aligned is None:
         return MISSING
     longest = board.cell.lengths[-1:]
-    holds, figures = fewer(_n_star(cot, longest), _n_star(aligned, longest))
-    _, together = fewer(_n_star(cot), _n_star(aligned))
+    holds, figures = fewer(_n_star(cot, longest), _n_star(aligned, longest), board.confidence)
+    _, together = fewer(_n_star(cot), _n_star(aligned), board.confidence)
     shown = {
         f"n = {longest[0]} alone": _named(figures, "cot", "aligned"),
         "all lengths together": _named(together, "cot", "aligned"),
@@ -134,7 +128,7 @@ def _prefers_aligned(board: Board, model: str) -> Part:
     cot, aligned = board.row(model, "cot"), board.row(model, "aligned")
     if cot is None or aligned is None:
         return MISSING
-    prefers, figures = fewer(_n_star(aligned), _n_star(cot))
+    prefers, figures = fewer(_n_star(aligned), _n_star(cot), board.confidence)
     beyond = cot.beyond
     stays = None if beyond is None else beyond < 0.5
     holds = False if False in (prefers, stays) else None if None in (prefers, stays) else True
@@ -150,19 +144,22 @@ def _aligned_for_recurrent(board: Board) -> Part:
     return _all_of({m: _prefers_aligned(board, m) for m in RECURRENT}, others)
 
 
-def _passes(board: Board, model: str) -> Part:
-    """Under `outcome`, does any run on all lengths together pass?"""
+def _learns(board: Board, model: str) -> Part:
+    """Under `outcome`, is N* of all lengths together bounded, or above the largest N tried?"""
     row = board.row(model, "outcome")
     if row is None:
         return MISSING
-    best = best_of_grid(_n_star(row))
-    return Part(holds=best.high is not None, figures={"N*": _ends(best)}, rows=(row,))
+    n_star = row.run.n_star(row.run.cell.joint)
+    largest = max(b.low or 0 for b in _n_star(row))
+    beyond = n_star.low is not None and n_star.low > largest
+    holds = True if n_star.high is not None else False if beyond else None
+    return Part(holds=holds, figures={"N*": _bounds(n_star)}, rows=(row,))
 
 
 def _without_supervision(board: Board) -> Part:
-    transformer = _passes(board, TRANSFORMER)
-    recurrent = {m: _passes(board, m) for m in RECURRENT}
-    others = {m: _passes(board, m) for m in board.others(TRANSFORMER, *RECURRENT)}
+    transformer = _learns(board, TRANSFORMER)
+    recurrent = {m: _learns(board, m) for m in RECURRENT}
+    others = {m: _learns(board, m) for m in board.others(TRANSFORMER, *RECURRENT)}
     found = _all_of({TRANSFORMER: transformer, **recurrent}, others)
     holds = None
     if any(p.holds for p in recurrent.values()) and transformer.holds is False:
@@ -178,8 +175,8 @@ def _order(board: Board, model: str, supervision: str) -> tuple[list[bool | None
     if shared is None or short is None or not _validates_every_length(short):
         return [None, None], MISSING
     longest = board.cell.lengths[-1:]
-    first, figures = fewer(_n_star(shared, longest), _n_star(shared))
-    second, more = fewer(_n_star(shared), _n_star(short))
+    first, figures = fewer(_n_star(shared, longest), _n_star(shared), board.confidence)
+    second, more = fewer(_n_star(shared), _n_star(short), board.confidence)
     shown = _named(figures, "fixed", "uniform") | _named(more, "uniform", "short-to-long")
     return [first, second], Part(holds=None, figures=shown, rows=(shared, short))
 
@@ -211,7 +208,7 @@ def _short_first(board: Board, model: str) -> Part:
     shared, short = board.row(model, "outcome"), board.row(model, "outcome", "short-to-long")
     if shared is None or short is None or not _validates_every_length(short):
         return MISSING
-    holds, figures = fewer(_n_star(short), _n_star(shared))
+    holds, figures = fewer(_n_star(short), _n_star(shared), board.confidence)
     return Part(
         holds=holds, figures=_named(figures, "short-to-long", "uniform"), rows=(shared, short)
     )
@@ -228,9 +225,10 @@ def _kappa(board: Board, model: str, supervision: str, holds: Callable[..., bool
     if row is None:
         return MISSING
     low, high = row.kappa.low or 0.0, math.inf if row.kappa.high is None else row.kappa.high
-    figures: dict[str, Any] = {"κ": _bounds(row.kappa)}
-    if row.sharing[1].low is None:  # the best of the grid decides, which may be one seed
-        figures["κ of each seed"] = [_bounds(interval) for interval in row.each_seed]
+    figures = {
+        "κ": _bounds(row.kappa),
+        "κ of each seed": [_bounds(interval) for interval in row.run.kappa_by_seed()],
+    }
     return Part(holds=holds(low, high), figures=figures, rows=(row,))
 
 
@@ -239,7 +237,7 @@ def _bounds(interval: Interval) -> list[float | None]:
 
 
 def _at_most_about_one(low: float, high: float) -> bool | None:
-    return True if high <= ISOLATED[1] else False if low > ISOLATED[1] else None
+    return True if high <= ABOUT_ONE[1] else False if low > ABOUT_ONE[1] else None
 
 
 def _far_below_one(low: float, high: float) -> bool | None:
@@ -251,9 +249,9 @@ def _above_one(low: float, high: float) -> bool | None:
 
 
 def _about_one(low: float, high: float) -> bool | None:
-    if low > ISOLATED[1] or high < ISOLATED[0]:
+    if low > ABOUT_ONE[1] or high < ABOUT_ONE[0]:
         return False
-    return True if high <= ISOLATED[1] else None
+    return True if high <= ABOUT_ONE[1] else None
 
 
 def _no_sharing(board: Board) -> Part:
@@ -293,16 +291,16 @@ def _falls_with_length(board: Board, model: str = "dense-ssm") -> Part:
     if len(sizes) < 3:
         return MISSING
     rows = tuple(by_length[n] for n in sizes)
-    common = min(len(row.run.cell.seeds) for row in rows)
+    common = min(len(row.run.seeds) for row in rows)
     brackets = [_n_star(row)[:common] for row in rows]
-    bounds = slope_bounds(sizes, [best_of_grid(b) for b in brackets])
-    per_seed = slope_per_seed(sizes, brackets)
-    slope = bounds if per_seed.low is None else per_seed
-    low, high = slope.low, slope.high
-    holds = True if high is not None and high < 0 else None
-    holds = False if low is not None and low > 0 else holds
-    shown = {f"N* up to {n}": _ends(best_of_grid(b)) for n, b in zip(sizes, brackets, strict=True)}
-    return Part(holds=holds, figures={**shown, "slope": [rounded(low), rounded(high)]}, rows=rows)
+    slope = slope_over_seeds(sizes, brackets, board.confidence)
+    holds = True if slope.high is not None and slope.high < 0 else None
+    holds = False if slope.low is not None and slope.low > 0 else holds
+    shown = {
+        f"N* up to {n}": _bounds(n_star_over_seeds(b, board.confidence))
+        for n, b in zip(sizes, brackets, strict=True)
+    }
+    return Part(holds=holds, figures={**shown, "slope": _bounds(slope)}, rows=rows)
 
 
 def _longer_is_cheaper(board: Board) -> Part:
@@ -314,7 +312,7 @@ def _extrapolation(board: Board) -> Part:
     tested = [row for row in board.kappas if row.beyond is not None and not is_own(row.run.cell)]
     sharing = [row for row in tested if (row.kappa.low or 0) > 1]
     others = [
-        row for row in tested if (row.kappa.high or math.inf) <= ISOLATED[1] and row not in sharing
+        row for row in tested if (row.kappa.high or math.inf) <= ABOUT_ONE[1] and row not in sharing
     ]
     if not sharing or not others:
         return MISSING
@@ -322,16 +320,10 @@ def _extrapolation(board: Board) -> Part:
         name: {f"{r.model} {r.supervision}": rounded(r.beyond) for r in rows}
         for name, rows in (("κ above 1", sharing), ("κ at or below 1.25", others))
     }
-    # Where nothing is learned the sizes of the universes bound κ all the same (docs/claims.md).
-    weak = [row for row in others if row.kappa.low is None and (row.kappa.high or 0) > 1]
-    figures["of these, with a bound above 1 and nothing more"] = len(weak)
     holds = None
     if (p := _p_of_greater(sharing, others)) is not None:
         figures["p"] = rounded(p)
         holds = True if p < 0.05 else False if p > 0.95 else None
-    if weak:
-        known = [row for row in others if row not in weak]
-        figures["p without these, no part of the verdict"] = rounded(_p_of_greater(sharing, known))
     return Part(holds=holds, figures=figures, rows=(*sharing, *others))
 
 

@@ -67,7 +67,7 @@ def command(cell: Cell) -> str:
     for name, value in cell.task_params.items():
         if preset.get(name) != value:
             words += ["--set", f"{name}={value}"]
-    if len(cell.seeds) != cell.protocol.seeds.count:
+    if cell.seeds != cell.protocol_seeds:
         words += ["--seeds", str(len(cell.seeds))]
     if cell.distribution:
         words += ["--distribution", cell.distribution]

@@ -73,7 +73,7 @@ def near_n_star(run: CellRun, count: int, rng: random.Random) -> list[Trial]:
         if variant.n_samples in (ends.low, ends.high):
             trial = run.cell.trial(lengths, variant.seed, Probe(*variant[1:]))
             near[lengths == run.cell.joint].append(trial)
-    tests = [t for seed in run.cell.seeds for t in run.tested(seed).values()]
+    tests = [t for seed in run.seeds for t in run.tested(seed).values()]
     kinds = [near[True], tests, near[False]]
     shuffled = [rng.sample(kind, len(kind)) for kind in kinds]
     turns = [t for turn in itertools.zip_longest(*shuffled) for t in turn if t is not None]

@@ -8,9 +8,8 @@ from pathlib import Path, PurePosixPath
 from kbench.errors import KbenchError
 from kbench.leaderboard.board import load
 from kbench.leaderboard.place import model_label, task_label
-from kbench.report.format import interval_text, per_seed_text
-from kbench.report.readings import sharing
-from kbench.statistics.sharing import Interval, PerSeed, verdict
+from kbench.report.format import kappa_text
+from kbench.report.readings import memorised
 from kbench.study.searches import CellRun
 
 HERE = "measured here"
@@ -54,7 +53,7 @@ def standings(runs: Iterable[CellRun], root: Path) -> list[Standing]:
         cell = run.cell
         if cell.distribution is None and run.searched:
             place = PurePosixPath(cell.protocol.id, task_label(cell), cell.supervision)
-            line = _line(model_label(cell), *sharing(run), HERE)
+            line = _line(model_label(cell), run, HERE)
             boards.setdefault(place, []).append(line)
     return [
         Standing(board=str(place), lines=_ordered([*own, *_entries(root, place)]))
@@ -65,16 +64,16 @@ def standings(runs: Iterable[CellRun], root: Path) -> list[Standing]:
 def _entries(root: Path, place: PurePosixPath) -> list[Line]:
     """Of the board's entries, those that have κ."""
     rows = load(root, place) if (root / place).is_dir() else []
-    return [_line(row.model, *row.sharing, row.trust) for row in rows if row.has_kappa]
+    return [_line(row.model, row.run, row.trust) for row in rows if row.has_kappa]
 
 
-def _line(model: str, best: Interval, kappa: PerSeed, origin: str) -> Line:
-    low, high = (best.low, best.high) if kappa.low is None else (kappa.low, kappa.high)
-    ends = [end for end in (low, high) if end is not None]
+def _line(model: str, run: CellRun, origin: str) -> Line:
+    kappa = run.kappa
+    ends = [end for end in (kappa.low, kappa.high) if end is not None]
     return Line(
         model=model,
-        kappa=interval_text(best) if kappa.low is None else per_seed_text(kappa),
-        verdict=verdict(best, kappa),
+        kappa=kappa_text(kappa, memorised(run)),
+        verdict=run.verdict,
         origin=origin,
         middle=math.prod(ends) ** (1 / len(ends)) if ends else -1.0,
     )

@@ -71,8 +71,7 @@ def _ensure_comparable(cell: Cell, name: str) -> None:
 
 def seeds_wanted(cell: Cell) -> tuple[int, ...]:
     """As many as the cell has, and at least the protocol's: nobody picks seeds."""
-    seeds = cell.protocol.seeds
-    return seeds.values(max(len(cell.seeds), seeds.count))
+    return cell.protocol.seeds.values(max(len(cell.seeds), len(cell.protocol_seeds)))
 
 
 def not_clean(environment: Mapping[str, Any]) -> str | None:
@@ -90,7 +89,7 @@ def behind(run: CellRun) -> list[Trial]:
         run.cell.trial(lengths, variant.seed, Probe(*variant[1:]))
         for lengths, variant in run.results
     ]
-    tested = [t for seed in run.cell.seeds for t in run.tested(seed).values()]
+    tested = [t for seed in run.seeds for t in run.tested(seed).values()]
     trials = {trial.key(): trial for trial in [*searched, *tested]}
     return sorted(trials.values(), key=lambda t: (t.tested, t.lengths, t.variant))
 
@@ -106,6 +105,8 @@ def _entry(run: CellRun, found: Sequence[tuple[Trial, TrialResult]], by: str | N
             "tested": trial.tested,
             "outcome": stored.outcome,
             "reason": stored.reason,
+            "failure": stored.failure,
+            "training_loss": stored.training_loss,
             "steps": stored.steps,
             "best_loss": stored.best_loss,
             "best_step": stored.best_step,

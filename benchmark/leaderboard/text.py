@@ -1,19 +1,19 @@
 """Boards as text: how scores and cells are written, and the Markdown page of all boards."""
 
-import math
 from collections.abc import Iterable, Sequence
 
 from kbench.data.supervision import SUPERVISIONS
 from kbench.leaderboard.board import REFERENCE, Row, protocols, ranking
 from kbench.leaderboard.ranking import Score
-from kbench.report.format import bracket_text, figures, interval_text, per_seed_text
+from kbench.report.format import bracket_text, interval_text, kappa_text, percent
 from kbench.statistics.brackets import Bracket, best_of_grid
 
 
-def kappa_text(row: Row) -> str:
-    """`2.99 [1.62, 5.49]` over seeds, else the bounds that the brackets leave, as in `< 0.29`."""
-    best, per_seed = row.sharing
-    return interval_text(best) if per_seed.low is None else per_seed_text(per_seed)
+def kappa_cell(row: Row) -> str:
+    """κ of an entry, or that it learned nothing."""
+    if row.verdict == "not-learned":
+        return "not learned"
+    return kappa_text(row.kappa, row.memorised)
 
 
 def rank_text(score: Score, scores: Iterable[Score]) -> str:
@@ -25,18 +25,8 @@ def rank_text(score: Score, scores: Iterable[Score]) -> str:
 
 
 def score_text(score: Score) -> str:
-    """`1.98 – 2.66`, the range that censored searches leave; one number where they leave none."""
-    if not math.isfinite(score.high):  # it lacks cells
-        return "–"
-    low, high = figures(score.low), figures(score.high)
-    return low if low == high else f"{low} – {high}"
-
-
-def score_interval_text(score: Score) -> str:
-    """95 %, as in `[1.76, 2.93]`."""
-    if not math.isfinite(score.interval[1]):
-        return "–"
-    return f"[{figures(score.interval[0])}, {figures(score.interval[1])}]"
+    """`1.98 [1.76, 2.93]`; a dash for a model that lacks cells."""
+    return "–" if score.score.is_open else interval_text(score.score)
 
 
 def joint_brackets(row: Row) -> list[Bracket]:
@@ -51,27 +41,26 @@ def markdown(rows: Sequence[Row]) -> str:
         "Made by `kbench board --write` from the entries in this folder; edits are lost. What κ "
         "is, how it is measured and what the protocols are: [README](../README.md). How to add an "
         "entry: [CONTRIBUTING](../CONTRIBUTING.md).",
-        "κ with its 95 % interval over seeds where every seed is bounded, else the bounds that "
-        "the best of the grid leaves: `< x` says that all lengths together were not learned "
-        "from the largest training set, `> x` that a length alone was not, *not identified* that "
-        "neither was. **Bold**: the interval lies above 1 (the lengths share) or below 1 (they "
-        "interfere). †: so many seeds by themselves lie on the other side of 1. "
-        "✓: trials near N\\* were run again by the maintainers.",
-        f"Models are ranked by the geometric mean, over cells, of κ relative to `{REFERENCE}`. "
-        "The range is what censored searches leave open: N\\* of all lengths together, where no "
-        "size suffices, lies between the largest N tried and all samples there are, whatever "
-        "the model, so that such a κ says little of it. *Learned* counts the other cells, in "
-        "which some seed learned all lengths together. Where the reference has none, the column "
-        "is relative to such bounds. The interval (95 %) adds what other seeds might have "
-        "given. A rank is one more than the number of ranked models that are clearly above: the "
-        "interval (95 %, each pair by itself, so that of pairs alike one in twenty is told "
-        "apart by luck) of their κ relative to this one's lies above 1. Rank 1 says that no "
-        "model is shown to be better, and two models of different ranks need not be told apart. "
-        "Within a rank the lower end decides the order, which means nothing more. Models that "
-        "lack a cell, or did not learn all lengths together in any, have no rank.",
+        "κ is the median over seeds with its interval, and verdicts go by that interval alone. "
+        "**Bold**: it lies above 1 (the lengths share) or below 1 (they interfere). `< x`, `> x`: "
+        "the interval has one end only. *not learned*: no seed learned all lengths together from "
+        "any number of samples tried. *not identified*: the seeds say neither. ‡: so much of "
+        "Σ N\\*_n is lengths whose samples ran out before they were learned. ✓: trials near N\\* "
+        "were run again by the maintainers. °: measured before kbench recorded why a run failed, "
+        "so that every failure counts as too few samples.",
+        f"Models are ranked by the geometric mean, over cells, of κ relative to `{REFERENCE}`, of "
+        "each seed; the median over seeds is shown with its interval. Where no size suffices for "
+        "all lengths together, N\\* lies between the largest N tried and all samples there are, "
+        "whatever the model, so that such a κ says little of it. *Learned* counts the other "
+        "cells, in which some seed learned all lengths together. A rank is one more than the "
+        "number of ranked models that are clearly above: the interval of their κ relative to this "
+        "one's lies above 1. Rank 1 says that no model is shown to be better, and two models of "
+        "different ranks need not be told apart. Models that lack a cell, or did not learn all "
+        "lengths together in any, have no rank.",
     ]
     for protocol, group in protocols(rows).items():
-        parts.append(f"## {protocol}")
+        level = percent(group[0].run.cell.protocol.confidence)
+        parts += [f"## {protocol}", f"Intervals are of {level}."]
         tasks = sorted({row.task for row in group if row.has_kappa})
         if len(tasks) > 1:
             parts += [*_ranking(ranking(group))]
@@ -88,10 +77,10 @@ def _ranking(scores: Sequence[Score]) -> Iterable[str]:
         return
     cells = max(score.cells for score in scores)
     yield _table(
-        ("rank", "model", f"κ relative to {REFERENCE}", "95 %", "cells", "learned"),
+        ("rank", "model", f"κ relative to {REFERENCE}", "cells", "learned"),
         [
-            (rank_text(s, scores), s.model, score_text(s), score_interval_text(s),
-             f"{s.cells} of {cells}", f"{s.learned} of {s.cells}")
+            (rank_text(s, scores), s.model, score_text(s), f"{s.cells} of {cells}",
+             f"{s.learned} of {s.cells}")
             for s in scores
         ],
     )  # fmt: skip
@@ -112,10 +101,10 @@ def _cell(row: Row | None) -> str:
     if row is None:
         return ""
     decided = row.verdict in ("sharing", "interference")
-    text = f"**{kappa_text(row)}**" if decided else kappa_text(row)
-    against = f" † {row.against}" if row.against else ""
+    text = kappa_cell(row)
     mark = " ✓" if row.trust == "verified" else ""
-    return f"[{text}]({row.place}){mark}{against}"
+    old = "" if row.explained else " °"
+    return f"[{f'**{text}**' if decided else text}]({row.place}){mark}{old}"
 
 
 def _distributions(rows: Sequence[Row]) -> Iterable[str]:

@@ -107,7 +107,7 @@ def _problems(entry: Entry) -> Iterator[str]:
         yield from _few(f"no search asks for the trial at {describe(row)}" for row in extra)
         return
     computed = result(Progress(run=run))
-    stated = entry.results.model_dump()
+    stated = entry.results.model_dump() if entry.results else computed
     for name in RESULTS:
         yield from _few(_differences(name, stated[name], computed[name]))
     for test in computed["extrapolation"]:

@@ -14,11 +14,13 @@ from typing import NamedTuple
 
 from kbench.regression import TOLERANCE
 from kbench.regression.measured import Measured, Which
-from kbench.statistics.brackets import Bracket, blur
-from kbench.statistics.sharing import log_sharing, mean_interval
+from kbench.statistics.brackets import Bracket
+from kbench.statistics.likelihood import Interval, real_interval
 
 ALPHA = 0.05
 """Chance of any alarm in a whole comparison whose ratios all lie at the edge of the tolerance."""
+UNIFORM = math.sqrt(12)
+"""Width of a uniform distribution, in its standard deviations."""
 JUDGED_EVERY = 10
 """Steps between the validations of a run, at the least: its number of steps is known to that."""
 
@@ -77,14 +79,17 @@ class Comparison:
 
 
 class Reading(NamedTuple):
-    """The logarithm of a quantity, or of a ratio, for one seed: its bounds, and its middle."""
+    """The logarithm of a quantity, or of a ratio, for one seed: the bounds between which it lies.
+
+    Where both are known, `blur` is what rounding to brackets leaves of a ratio, as a standard
+    deviation: brackets on one grid round alike, so that their bounds would say far too little.
+    """
 
     low: float
     high: float
     middle: float | None
     """None where a bound is infinite."""
     blur: float = 0.0
-    """Standard deviation that brackets leave to the middle."""
 
     @property
     def is_open(self) -> bool:
@@ -215,20 +220,24 @@ def _ratios(base: Measured, head: Measured) -> dict[str, list[Reading]]:
 def _n_star(bracket: Bracket) -> Reading:
     if bracket.high is None or bracket.middle is None:
         return Reading(math.log(bracket.floor), math.inf, None)
-    return Reading(
-        math.log(bracket.floor), math.log(bracket.high), math.log(bracket.middle), blur(bracket)
-    )
+    low, high = math.log(bracket.floor), math.log(bracket.high)
+    return Reading(low, high, math.log(bracket.middle), (high - low) / UNIFORM)
 
 
 def _kappa(side: Measured, seed: int) -> Reading:
-    """log κ_s, as sharing_per_seed() has it."""
-    joint = side.n_star["joint"][seed]
-    alone = [of[seed] for length, of in side.n_star.items() if length != "joint"]
-    highs = [b.high for b in alone if b.high is not None]
-    low = -math.inf if joint.high is None else math.log(sum(b.floor for b in alone) / joint.high)
-    high = math.log(sum(highs) / joint.floor) if len(highs) == len(alone) else math.inf
-    middle, spread = log_sharing(alone, joint) or (None, 0.0)
-    return Reading(low, high, middle, spread)
+    """log κ_s: its bounds, and what brackets leave of its middle."""
+    joint = _n_star(side.n_star["joint"][seed])
+    alone = [_n_star(of[seed]) for length, of in side.n_star.items() if length != "joint"]
+    low, middle, high = (
+        math.log(math.fsum(math.exp(x) for x in ends)) if math.inf not in ends else math.inf
+        for ends in zip(*((r.low, math.inf if r.middle is None else r.middle, r.high)
+                          for r in alone), strict=True)
+    )  # fmt: skip
+    if joint.middle is None or middle == math.inf:
+        return Reading(low - joint.high, high - joint.low, None)
+    parts = [math.exp((r.middle or 0.0) - middle) * r.blur for r in alone]
+    spread = math.hypot(joint.blur, *parts)
+    return Reading(low - joint.high, high - joint.low, middle - joint.middle, spread)
 
 
 def _minus(head: Reading, base: Reading) -> Reading:
@@ -261,30 +270,28 @@ def _steps(base: Measured, head: Measured, seed: int) -> Reading | None:
         return None
     mean = math.fsum(math.log(now / was) for was, now in pairs) / len(pairs)
     unsure = math.fsum(math.hypot(JUDGED_EVERY / was, JUDGED_EVERY / now) for was, now in pairs)
-    return Reading(mean, mean, mean, unsure / len(pairs) / math.sqrt(12))
+    return Reading(mean, mean, mean, unsure / len(pairs) / UNIFORM)
 
 
 def interval(ratios: Sequence[Reading], confidence: float) -> tuple[float, float]:
-    """Of the mean log ratio over seeds; infinite where there is no bound, or a single seed.
+    """Of the median log ratio over seeds; infinite where there is no bound, or a single seed.
 
-    A seed that is only bounded stands at its bound, for the end of the interval to which that
+    A ratio of two brackets lies as far around its middle as their rounding, put together, leaves
+    it. A seed that is only bounded stands at its bound, for the end of the interval to which that
     bound applies; the other end is infinite. Seeds that say nothing are left to the caller.
     """
-    if len(ratios) < 2:
-        return -math.inf, math.inf
-    from scipy.special import stdtrit
+    reach = [UNIFORM / 2 * r.blur for r in ratios]
+    low = _end([r.low for r in ratios], reach, confidence).low
+    high = _end([r.high for r in ratios], reach, confidence).high
+    return -math.inf if low is None else low, math.inf if high is None else high
 
-    blurs, n = [r.blur for r in ratios], len(ratios)
-    rounding = float(stdtrit(n - 1, 0.5 + confidence / 2)) * math.hypot(*blurs) / n
-    ends = []
-    for bounds, outward in (([r.low for r in ratios], -1), ([r.high for r in ratios], 1)):
-        if math.inf in map(abs, bounds):
-            ends.append(outward * math.inf)
-            continue
-        mean, reach = mean_interval(bounds, blurs, confidence)
-        assert reach is not None
-        ends.append(mean + outward * max(reach, rounding))
-    return ends[0], ends[1]
+
+def _end(bounds: Sequence[float], reach: Sequence[float], confidence: float) -> Interval:
+    """Of values that are known but for their rounding; nothing where one is infinite."""
+    if math.inf in map(abs, bounds):
+        return Interval(low=None, high=None)
+    around = list(zip(bounds, reach, strict=True))
+    return real_interval([x - r for x, r in around], [x + r for x, r in around], confidence)
 
 
 WORDS = {"κ": ("better", "worse")}

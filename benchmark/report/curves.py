@@ -13,7 +13,6 @@ from kbench.errors import KbenchError
 from kbench.report.document import Result, TrialRow
 from kbench.report.format import parameters_text
 from kbench.report.plots import COLOURS, STYLE, Picture, kappa_figure, sharing_figure
-from kbench.statistics.sharing import n_star_per_seed
 from kbench.study.searches import CellRun
 
 if TYPE_CHECKING:
@@ -63,14 +62,14 @@ def curves_figure(results: Sequence[Result]) -> Figure:
 def success_figure(results: Sequence[Result]) -> Figure:
     """Share of seeds that pass at each N tried, a panel for each cell and set of lengths.
 
-    The band is the 95 % interval of N* over seeds and the line its estimate, where every seed has a
-    bounded N*. Not every seed tries every N: a larger mark stands for more seeds.
+    The band is the interval of N* over seeds and the line its estimate. Not every seed tries every
+    N: a larger mark stands for more seeds.
     """
     panels = _panels(results)
     if not panels:
         raise KbenchError("nothing to plot: these results hold no trials")
-    brackets = {
-        name: [seed.bracket() for seed in n_star.per_seed]
+    medians = {
+        name: n_star.over_seeds
         for result in results
         for length, n_star in result.n_star.items()
         for name in [_name(result, _lengths(result, length))]
@@ -88,7 +87,7 @@ def success_figure(results: Sequence[Result]) -> Figure:
             axes.plot(sizes, shares, color=COLOURS[0], linewidth=1)
             marks = [12 * len(by_size[n]) for n in sizes]
             axes.scatter(sizes, shares, marks, color=COLOURS[0], zorder=3)
-            n_star = n_star_per_seed(brackets[name])
+            n_star = medians[name]
             if n_star.estimate is not None:
                 axes.axvline(n_star.estimate, color=COLOURS[1], linewidth=1)
             if n_star.low is not None and n_star.high is not None:

@@ -13,12 +13,18 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kbench.errors import KbenchError
-from kbench.report.readings import errors, result, trial_rows
+from kbench.protocol import CONFIDENCE
+from kbench.report.readings import errors, kappa_reading, n_star_reading, result, trial_rows
 from kbench.statistics.brackets import Bracket
+from kbench.statistics.likelihood import Interval
+from kbench.statistics.sharing import Verdict
 from kbench.study.cell import PLENTY
 from kbench.study.driver import Progress, Results
 
-SCHEMA_VERSION: Literal[2] = 2
+SCHEMA_VERSION: Literal[3] = 3
+
+
+Failure = Literal["memorised", "unfit", "diverged"]
 
 
 class Part(BaseModel):
@@ -48,8 +54,10 @@ class Ends(Part):
     """None: no N is known to fail."""
     high: Count | None
     """None: no N is known to pass."""
-    censored: Literal["left", "right"] | None
-    """`right` where the largest N fails, `left` where the smallest one passes."""
+    censored: Literal["left", "right", "unfit"] | None
+    """`right` where the largest N fails, `high` being then all samples there are, if they ran out;
+    `left` where no N is known to be too few; `unfit` where the largest N fails by runs that did
+    not fit their training set."""
 
     def bracket(self) -> Bracket:
         """As the statistics take it; raises KbenchError for one that cannot be."""
@@ -64,12 +72,6 @@ class SeedEnds(Ends):
     seed: Count
 
 
-class NStar(Ends):
-    """N* of the best of the grid, and of each seed."""
-
-    per_seed: list[SeedEnds]
-
-
 class Bounds(Part):
     """An interval, without an end where there is none."""
 
@@ -77,20 +79,50 @@ class Bounds(Part):
     high: float | None
 
 
-class SeedBounds(Bounds):
-    """Geometric mean over seeds with its 95 % interval."""
+class Median(Bounds):
+    """The median over seeds with its interval."""
 
     estimate: float | None
-    """None where some seed has no bounded N*."""
+    """None where every seed is bounded on the same side only."""
+
+    def interval(self) -> Interval:
+        """As the statistics have it."""
+        return Interval(low=self.low, high=self.high, estimate=self.estimate)
+
+
+class NStar(Ends):
+    """N* of the best of the grid, over seeds, and of each seed."""
+
+    over_seeds: Median
+    per_seed: list[SeedEnds]
+    failures: dict[Literal["memorised", "unfit", "diverged", "unknown"], Count]
+    """Sizes that fail, over all seeds, by why their best run did."""
+
+
+class SeedsMedian(Median):
+    """κ over seeds."""
+
+    confidence: float
     seeds: Count
 
 
-class Kappa(Part):
-    """κ, the sharing factor (arXiv 2602.18333, section 4): both readings, and the verdict."""
+class SeedBounds(Bounds):
+    """Bounds on κ of one seed by itself."""
 
+    seed: Count
+
+
+class Kappa(Part):
+    """κ, the sharing factor (arXiv 2602.18333, section 4), and the verdict."""
+
+    over_seeds: SeedsMedian
+    each_seed: list[SeedBounds]
+    memorised_share: float | None
+    """The part of Σ N*_n that is a universe run out, mean over seeds."""
+    verdict: Verdict
+    """By the interval over seeds alone."""
     best_of_grid: Bounds
-    per_seed: SeedBounds
-    verdict: Literal["sharing", "interference", "isolated", "not-identified"]
+    """As the paper has it, for comparison; nothing goes by it."""
 
 
 class Accuracy(Part):
@@ -156,9 +188,13 @@ class TrialRow(Part):
     outcome: Literal["passed", "failed"]
     reason: str | None = None
     """`success`, `budget`, `futility` or `diverged`; None where version 1 did not say."""
+    failure: Failure | None = None
+    """Of a failing run: `memorised`, `unfit` or `diverged`; None where that was not recorded."""
     steps: Annotated[int, Field(ge=1, le=PLENTY)]
     best_loss: float | None = None
     """Smallest validation loss, in nats per supervised position."""
+    training_loss: float | None = None
+    """Of a failing run: smallest mean training loss between two validations, in nats."""
     best_step: Count | None = None
     wall_s: float | None = None
     data_sha256: dict[str, str]
@@ -204,14 +240,14 @@ class Result(Settings, Readings):
 
     @property
     def verdict(self) -> str | None:
-        """`sharing`, `interference`, `isolated`, `not-identified`; None where there is no κ."""
+        """One of five, as `sharing`; None for a cell without κ."""
         return self.kappa.verdict if self.kappa else None
 
 
 class Document(Part):
     """The whole JSON document."""
 
-    schema_version: Literal[2]
+    schema_version: Literal[3]
     command: str | None = None
     """That measures it again; a canary has it."""
     checks: dict[str, list[dict[str, Any]]] | None = None
@@ -246,11 +282,14 @@ def broken_trials(progress: Sequence[Progress]) -> list[str]:
 
 def read(content: Any) -> Document:
     """A document of this or an earlier version from JSON values; raises KbenchError."""
-    known = f"not a result of kbench with schema_version {SCHEMA_VERSION} or 1"
+    known = f"not a result of kbench with schema_version 1 to {SCHEMA_VERSION}"
     if not isinstance(content, Mapping) or "results" not in content:
         raise KbenchError(known)
     try:
-        content = migrated(content)
+        try:
+            content = migrated(content)
+        except KbenchError as error:
+            raise KbenchError(f"not a result of kbench: {error}") from None
         if content.get("schema_version") != SCHEMA_VERSION:
             raise KbenchError(known)
         return Document.model_validate(content)
@@ -264,11 +303,34 @@ def migrated(content: Mapping[str, Any]) -> Mapping[str, Any]:
     """A document of an earlier version as one of this version; others as they are.
 
     Version 2 added `extrapolate`, and to each trial what it was tested at, its reason, losses and
-    seconds, which version 1 did not hold.
+    seconds, which version 1 did not hold. Version 3 has κ and N* over seeds by another estimator,
+    which is applied to the brackets that the document holds.
     """
-    if content.get("schema_version") != 1:
+    if content.get("schema_version") not in (1, 2):
         return content
-    return {**content, "schema_version": SCHEMA_VERSION}
+    results = [_estimated(result) for result in content["results"]]
+    return {**content, "schema_version": SCHEMA_VERSION, "results": results}
+
+
+def _estimated(result: Mapping[str, Any]) -> dict[str, Any]:
+    """A result with κ and N* over seeds made anew from its brackets."""
+    brackets = {
+        name: [
+            Bracket(low=row["low"], high=row["high"], censored=row["censored"])
+            for row in of["per_seed"]
+        ]
+        for name, of in result["n_star"].items()
+    }
+    seeds, joint = result["seeds"], brackets["joint"]
+    lengths = [of for name, of in brackets.items() if name != "joint"]
+    return {
+        **result,
+        "n_star": {
+            name: n_star_reading(seeds, of, CONFIDENCE, {}) for name, of in brackets.items()
+        },
+        "kappa": result["kappa"]
+        and kappa_reading(seeds, lengths, joint, CONFIDENCE, searched=result["complete"]),
+    }
 
 
 def first_problem(error: ValidationError, whole: str = "the whole") -> str:

@@ -1,10 +1,10 @@
 """How names and numbers are written: in the terminal, on boards, pages and plots alike."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from kbench.statistics.brackets import Bracket
-from kbench.statistics.sharing import Interval, PerSeed
+from kbench.statistics.likelihood import Interval
 from kbench.study.cell import Cell
 
 
@@ -24,28 +24,19 @@ def parameters_text(parameters: Mapping[str, Any]) -> str:
 
 
 def bracket_text(bracket: Bracket) -> str:
-    """`49–66`, with `> 49` where nothing passes and `≤ 1` where everything does; `…` if unknown."""
+    """`49–66`, between the largest N to fail and the smallest to pass.
+
+    `> 49` where nothing passes, with `(all)` where those were all samples there are to train on;
+    `≤ 1` where nothing is known to fail, `unfit` where runs did not even fit their training set,
+    `…` where nothing is known yet.
+    """
+    if bracket.censored == "unfit":
+        return "unfit"
+    if bracket.ran_out:
+        return f"> {bracket.low or 0} (all)"
     if bracket.high is None:
         return f"> {bracket.low}" if bracket.low else "…"
     return f"{bracket.low}–{bracket.high}" if bracket.low else f"≤ {bracket.high}"
-
-
-def interval_text(interval: Interval) -> str:
-    """`1.9 – 2.3`, `< 0.55` or `> 2.1` where one bound is missing."""
-    low, high = interval.low, interval.high
-    if low is None:
-        return "not identified" if high is None else f"< {figures(high)}"
-    return f"> {figures(low)}" if high is None else f"{figures(low)} – {figures(high)}"
-
-
-def per_seed_text(per_seed: PerSeed) -> str:
-    """`2.1 [1.6, 2.8]`, or a dash where some seed has no bounded N*."""
-    if per_seed.estimate is None:
-        return "–"
-    if per_seed.low is None or per_seed.high is None:
-        return f"{figures(per_seed.estimate)} (one seed)"
-    low, high = figures(per_seed.low), figures(per_seed.high)
-    return f"{figures(per_seed.estimate)} [{low}, {high}]"
 
 
 def figures(x: float) -> str:
@@ -53,10 +44,32 @@ def figures(x: float) -> str:
     return f"{x:#.3g}".rstrip(".")
 
 
-def slope_text(best: Interval, per_seed: PerSeed) -> str:
-    """`1.20 [0.90, 1.50]`, else the bounds: `1.10 – 1.40`, `> 1.10` or `< 1.40`."""
-    if per_seed.estimate is not None and per_seed.low is not None and per_seed.high is not None:
-        return f"{per_seed.estimate:.2f} [{per_seed.low:.2f}, {per_seed.high:.2f}]"
-    if best.low is None:
-        return "not identified" if best.high is None else f"< {best.high:.2f}"
-    return f"> {best.low:.2f}" if best.high is None else f"{best.low:.2f} – {best.high:.2f}"
+def decimals(x: float) -> str:
+    """Two of them, as in `-0.29`: for slopes, which may be about 0."""
+    return f"{x:.2f}"
+
+
+def interval_text(interval: Interval, number: Callable[[float], str] = figures) -> str:
+    """`2.1 [1.6, 2.8]`; `1.9 – 2.3` without an estimate; `< 0.55` or `> 2.1` for a single end."""
+    low, high, estimate = (
+        None if x is None else number(x) for x in (interval.low, interval.high, interval.estimate)
+    )
+    if low is None and high is None:
+        return "not identified" if estimate is None else f"{estimate} (one seed)"
+    if low is None:
+        return f"< {high}"
+    if high is None:
+        return f"> {low}"
+    return f"{low} – {high}" if estimate is None else f"{estimate} [{low}, {high}]"
+
+
+def kappa_text(kappa: Interval, memorised: float | None) -> str:
+    """κ, marked where more than half of Σ N*_n is universes run out: `2.1 [1.6, 2.8] ‡ 62 %`."""
+    text = interval_text(kappa)
+    is_marked = (memorised or 0) > 0.5 and not (kappa.low is None and kappa.high is None)
+    return f"{text} ‡ {memorised:.0%}".replace("%", " %") if is_marked else text
+
+
+def percent(confidence: float) -> str:
+    """`96 %`."""
+    return f"{100 * confidence:.3g} %"

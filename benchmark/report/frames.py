@@ -11,8 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from kbench.errors import KbenchError, unknown
 from kbench.report.document import Result
-from kbench.report.format import bracket_text, interval_text, parameters_text, per_seed_text
-from kbench.statistics.sharing import Interval, PerSeed
+from kbench.report.format import (
+    bracket_text,
+    interval_text,
+    kappa_text,
+    parameters_text,
+    percent,
+)
+from kbench.statistics.likelihood import Interval
 
 if TYPE_CHECKING:
     import pandas
@@ -41,27 +47,35 @@ def _kappa(results: Sequence[Result]) -> Iterator[Row]:
         if kappa := result.kappa:
             yield {
                 **_cell(result),
-                "seeds": kappa.per_seed.seeds,
-                "kappa": kappa.per_seed.estimate,
-                "kappa_low": kappa.per_seed.low,
-                "kappa_high": kappa.per_seed.high,
+                "seeds": kappa.over_seeds.seeds,
+                "kappa": kappa.over_seeds.estimate,
+                "kappa_low": kappa.over_seeds.low,
+                "kappa_high": kappa.over_seeds.high,
+                "confidence": kappa.over_seeds.confidence,
+                "verdict": kappa.verdict,
+                "memorised_share": kappa.memorised_share,
                 "best_of_grid_low": kappa.best_of_grid.low,
                 "best_of_grid_high": kappa.best_of_grid.high,
-                "verdict": kappa.verdict,
             }
 
 
 def _n_star(results: Sequence[Result]) -> Iterator[Row]:
-    """The bracket of N* of each length, and of all together (`joint`), by seed."""
+    """The bracket of N* of each length, and of all together (`joint`), by seed.
+
+    `high` is a size that passed; where none did, and the samples of a length ran out,
+    `all_samples` says how many there are.
+    """
     for result in results:
         for length, n_star in result.n_star.items():
             for row in n_star.per_seed:
+                bracket = row.bracket()
                 yield {
                     **_cell(result),
                     "length": length,
                     "seed": row.seed,
                     "low": row.low,
-                    "high": row.high,
+                    "high": bracket.most,
+                    "all_samples": bracket.high if bracket.ran_out else None,
                     "censored": row.censored,
                 }
 
@@ -79,6 +93,8 @@ def _trials(results: Sequence[Result]) -> Iterator[Row]:
                 "tested": "+".join(map(str, trial.tested)) or None,
                 "outcome": trial.outcome,
                 "reason": trial.reason,
+                "failure": trial.failure,
+                "training_loss": trial.training_loss,
                 "steps": trial.steps,
                 "best_loss": trial.best_loss,
                 "best_step": trial.best_step,
@@ -112,11 +128,11 @@ FRAMES: dict[str, Callable[[Sequence[Result]], Iterator[Row]]] = {
     "extrapolation": _extrapolation,
 }
 COLUMNS = {
-    "kappa": ("seeds", "kappa", "kappa_low", "kappa_high", "best_of_grid_low",
-              "best_of_grid_high", "verdict"),
-    "n_star": ("length", "seed", "low", "high", "censored"),
+    "kappa": ("seeds", "kappa", "kappa_low", "kappa_high", "confidence", "verdict",
+              "memorised_share", "best_of_grid_low", "best_of_grid_high"),
+    "n_star": ("length", "seed", "low", "high", "all_samples", "censored"),
     "trials": ("trained_on", "seed", "n_samples", "learning_rate", "tested", "outcome", "reason",
-               "steps", "best_loss", "best_step", "wall_s", "key"),
+               "failure", "training_loss", "steps", "best_loss", "best_step", "wall_s", "key"),
     "extrapolation": ("seed", "model_of", "n_samples", "outcome", "length", "accuracy", "chance",
                       "normalised"),
 }  # fmt: skip
@@ -165,17 +181,19 @@ def to_parquet(results: Sequence[Result], what: str) -> bytes:
 def printed(results: Sequence[Result], what: str) -> tuple[list[str], list[list[str]]]:
     """Head and rows as a person reads them, censoring marks as text."""
     if what == "kappa":
-        head = ["model", "task", "supervision", "seeds", "κ best of grid", "κ over seeds (95 %)",
-                "verdict"]  # fmt: skip
+        levels = sorted({r.kappa.over_seeds.confidence for r in results if r.kappa})
+        level = f" ({', '.join(map(percent, levels))})" if levels else ""
+        head = ["model", "task", "supervision", "seeds", f"κ over seeds{level}", "verdict",
+                "κ best of grid"]  # fmt: skip
         return head, [
             [
                 result.model,
                 f"{result.task} {parameters_text(result.task_params)}".rstrip(),
                 result.supervision,
-                str(kappa.per_seed.seeds),
-                interval_text(Interval(**kappa.best_of_grid.model_dump())),
-                per_seed_text(PerSeed(**kappa.per_seed.model_dump())),
+                str(kappa.over_seeds.seeds),
+                kappa_text(kappa.over_seeds.interval(), kappa.memorised_share),
                 kappa.verdict if result.complete else "unfinished",
+                interval_text(Interval(**kappa.best_of_grid.model_dump())),
             ]
             for result in results
             if (kappa := result.kappa)
@@ -214,7 +232,8 @@ def to_markdown(results: Sequence[Result], what: str) -> str:
 _LATEX = {
     **{c: f"\\{c}" for c in "&%$#_{}"},
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "<": "$<$", ">": "$>$", "≤": r"$\le$", "κ": r"$\kappa$", "*": r"$^*$", "–": "--",
+    "<": "$<$", ">": "$>$", "≤": r"$\le$", "κ": r"$\kappa$", "*": r"$^*$",
+    "‡": r"$^\ddagger$", "…": r"\dots{}", "–": "--",
 }  # fmt: skip
 
 

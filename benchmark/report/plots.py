@@ -17,10 +17,9 @@ from matplotlib.ticker import (
 )
 
 from kbench.errors import KbenchError
-from kbench.report.format import model_name, slope_text, task_name
-from kbench.report.readings import Scaling, answer_beyond, sharing
-from kbench.statistics.brackets import best_of_grid
-from kbench.statistics.sharing import Interval, PerSeed, n_star_per_seed
+from kbench.report.format import decimals, interval_text, model_name, task_name
+from kbench.report.readings import Scaling, answer_beyond
+from kbench.statistics.likelihood import Interval
 from kbench.study.searches import CellRun
 
 if TYPE_CHECKING:
@@ -50,10 +49,9 @@ class Picture(Figure):
 
 
 def scaling_figure(rows: Sequence[Scaling]) -> Figure:
-    """N* against size on log axes: means over seeds with 95 % intervals.
+    """N* against size on log axes: medians over seeds with their intervals.
 
-    A hollow mark spans the bracket of the best run where some seed has no bounded N*; an arrow
-    begins at the largest size that fails for all.
+    An arrow begins at the end of an interval that has only one.
     """
     with matplotlib.rc_context(STYLE):
         figure = Picture(figsize=(7, 4.5), layout="constrained")
@@ -87,27 +85,22 @@ def _scaling_series(axes: "Axes", row: Scaling, i: int, n: int) -> None:
     look: dict[str, Any] = {"color": colour, "marker": marker, "capsize": 3, "linestyle": "none"}
     shift = 1 + 0.02 * (i - (n - 1) / 2)  # so that series do not hide each other
     line = []
-    for size, brackets in zip(row.sizes, row.brackets(), strict=True):
-        x, best, per_seed = size * shift, best_of_grid(brackets), n_star_per_seed(brackets)
-        if per_seed.estimate is not None:
-            line.append((x, per_seed.estimate))
-            axes.errorbar(x, per_seed.estimate, yerr=_reach(per_seed.estimate, per_seed), **look)
-        elif best.middle is not None:
-            bounds = Interval(low=best.floor, high=best.high)
-            axes.errorbar(x, best.middle, yerr=_reach(best.middle, bounds), mfc="white", **look)
-        elif best.low is not None:
-            axes.errorbar(x, best.low, yerr=best.low / 2, lolims=True, mfc="white", **look)
+    for size, run in zip(row.sizes, row.runs, strict=True):
+        n_star, x = run.n_star(run.cell.joint), size * shift
+        if n_star.estimate is not None:
+            line.append((x, n_star.estimate))
+        _interval_mark(axes, "y", n_star, x, look)
     axes.plot(*zip(*line, strict=True), color=colour, linewidth=1) if line else None
     cell = row.runs[0].cell
     names = f"{model_name(cell)} {cell.supervision} {cell.distribution}"
-    label = f"{names}\nslope {slope_text(*row.slope())}"
+    label = f"{names}\nslope {interval_text(row.slope(), decimals)}"
     axes.errorbar([], [], label=label, **look)
 
 
 def kappa_figure(runs: Sequence[CellRun]) -> Figure:
-    """κ of each cell as a forest plot: over seeds with its 95 % interval, else the bounds.
+    """κ of each cell as a forest plot: the median over seeds with its interval.
 
-    Hollow marks and arrows are what the best of the grid leaves, as in the extrapolation plot.
+    A hollow mark with an arrow is the end of an interval that has only one.
     """
     shown = [run for run in runs if run.cell.distribution is None and run.searched]
     if not shown:
@@ -123,7 +116,7 @@ def kappa_figure(runs: Sequence[CellRun]) -> Figure:
                 "capsize": 2,
                 "linestyle": "none",
             }
-            _sharing_point(axes, *sharing(run), [y], look)
+            _interval_mark(axes, "x", run.kappa, y, look)
         axes.set_yticks(
             range(len(shown)),
             [f"{model_name(r.cell)}, {task_name(r.cell)}, {r.cell.supervision}" for r in shown],
@@ -136,9 +129,8 @@ def kappa_figure(runs: Sequence[CellRun]) -> Figure:
 def sharing_figure(runs: Sequence[CellRun]) -> Figure:
     """κ against the accuracy at twice the training length, one mark for each row of a κ table.
 
-    κ is the mean over seeds with its 95 % interval, else (hollow) what the bounds leave, an arrow
-    where there is only one bound. The accuracy is chance-normalised, its bar from the least to
-    the most of the seeds.
+    κ is the median over seeds with its interval, an arrow where that has only one end. The accuracy
+    is chance-normalised, its bar from the least to the most of the seeds.
     """
     points = [(run, beyond) for run in runs if (beyond := answer_beyond(run))]
     if not points:
@@ -162,7 +154,9 @@ def sharing_figure(runs: Sequence[CellRun]) -> Figure:
                 "capsize": 2,
                 "linestyle": "none",
             }
-            _sharing_point(axes, *sharing(run), accuracies, look)
+            y = sum(accuracies) / len(accuracies)
+            spread = [[y - min(accuracies)], [max(accuracies) - y]]
+            _interval_mark(axes, "x", run.kappa, y, look | {"yerr": spread})
         axes.axhline(0, color="#888888", linewidth=1)
         _kappa_axis(axes)
         axes.set_ylabel("accuracy at twice the training length\n(0 chance, 1 perfect)")
@@ -191,29 +185,27 @@ def _kappa_axis(axes: "Axes") -> None:
     axes.set_xlabel("sharing factor κ")
 
 
-def _sharing_point(
-    axes: "Axes", best: Interval, kappa: PerSeed, of: Sequence[float], look: Mapping[str, Any]
+def _interval_mark(
+    axes: "Axes", along: str, interval: Interval, at: float, look: Mapping[str, Any]
 ) -> None:
-    y = sum(of) / len(of)
-    up: Any = [[y - min(of)], [max(of) - y]]
-    if kappa.estimate is not None:
-        axes.errorbar(kappa.estimate, y, xerr=_reach(kappa.estimate, kappa), yerr=up, **look)
-    elif best.low is not None and best.high is not None:
-        middle = (best.low * best.high) ** 0.5
-        axes.errorbar(middle, y, xerr=_reach(middle, best), yerr=up, mfc="white", **look)
-    elif best.high is not None:
-        side: Any = {"xerr": best.high / 4, "xuplims": True}
-        axes.errorbar(best.high, y, yerr=up, mfc="white", **side, **look)
-    elif best.low is not None:
-        side = {"xerr": best.low / 2, "xlolims": True}
-        axes.errorbar(best.low, y, yerr=up, mfc="white", **side, **look)
-
-
-def _reach(middle: float, around: Interval | PerSeed) -> Any:
-    """Lengths of the two halves of an error bar."""
-    if around.low is None or around.high is None:
-        return None
-    return [[max(middle - around.low, 0)], [max(around.high - middle, 0)]]
+    """An estimate with its interval along `x` or `y`; an arrow from the end of one with one end."""
+    low, high, estimate = interval.low, interval.high, interval.estimate
+    more: dict[str, Any] = dict(look)
+    if estimate is not None:
+        value = estimate
+        if low is not None and high is not None:
+            more[f"{along}err"] = [[max(value - low, 0)], [max(high - value, 0)]]
+    elif high is not None:
+        value = high
+        more |= {f"{along}err": high / 4, "mfc": "white"}
+        more["xuplims" if along == "x" else "uplims"] = True
+    elif low is not None:
+        value = low
+        more |= {f"{along}err": low / 2, "mfc": "white"}
+        more["xlolims" if along == "x" else "lolims"] = True
+    else:
+        return
+    axes.errorbar(*((value, at) if along == "x" else (at, value)), **more)
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from kbench.statistics.brackets import Bracket, best_of_grid
-from kbench.statistics.scaling import slope_bounds, slope_per_seed
+from kbench.statistics.likelihood import Interval
+from kbench.statistics.scaling import slope_bounds, slope_over_seeds
 from kbench.statistics.search import Probe
 from kbench.statistics.sharing import (
-    Interval,
-    PerSeed,
+    memorised_share,
+    n_star_over_seeds,
+    over_seeds,
     sharing_bounds,
     sharing_by_seed,
-    sharing_per_seed,
     verdict,
 )
 from kbench.study.cell import Lengths
@@ -39,14 +40,22 @@ def result(progress: Progress) -> dict[str, Any]:
         "protocol": cell.protocol.id,
         "lengths": list(cell.lengths),
         "distribution": cell.distribution,
-        "seeds": list(cell.seeds),
+        "seeds": list(run.seeds),
         "extrapolate": list(cell.extrapolate),
         "complete": run.complete,
         "n_star": {
-            **{str(n): _n_star(run, (n,)) for (n,) in cell.alone},
-            "joint": _n_star(run, cell.joint),
+            name: n_star_reading(run.seeds, of, cell.protocol.confidence, run.failures(lengths))
+            for name, lengths, of in _brackets(run)
         },
-        "kappa": _kappa(run) if cell.distribution is None else None,
+        "kappa": None
+        if cell.distribution is not None
+        else kappa_reading(
+            run.seeds,
+            [run.brackets(n) for n in cell.alone],
+            run.brackets(cell.joint),
+            cell.protocol.confidence,
+            searched=run.searched,
+        ),
         "extrapolation": extrapolation(run),
         "monotonicity_violations": sum(s.search.violations() for s in run.searches.values()),
         "errors": errors(run),
@@ -67,7 +76,7 @@ def trial_rows(run: CellRun, store: Results) -> list[dict[str, Any]]:
         run.cell.trial(lengths, variant.seed, Probe(variant.n_samples, variant.learning_rate))
         for lengths, variant in sorted(run.results)
     ]
-    tested = {t.key(): t for seed in run.cell.seeds for t in run.tested(seed).values()}
+    tested = {t.key(): t for seed in run.seeds for t in run.tested(seed).values()}
     rows = []
     for trial in (*searched, *tested.values()):
         key = trial.key()
@@ -79,6 +88,8 @@ def trial_rows(run: CellRun, store: Results) -> list[dict[str, Any]]:
                     "tested": list(trial.tested),
                     "outcome": trained.outcome,
                     "reason": trained.reason,
+                    "failure": trained.failure,
+                    "training_loss": trained.training_loss,
                     "steps": trained.steps,
                     "best_loss": trained.best_loss,
                     "best_step": trained.best_step,
@@ -92,21 +103,62 @@ def trial_rows(run: CellRun, store: Results) -> list[dict[str, Any]]:
     return rows
 
 
-def _kappa(run: CellRun) -> dict[str, Any]:
-    best, per_seed = sharing(run)
+def _brackets(run: CellRun) -> list[tuple[str, Lengths, list[Bracket]]]:
+    """Of every search, by the name that documents have for its lengths."""
+    names = [*(str(n) for (n,) in run.cell.alone), "joint"]
+    return [
+        (name, lengths, run.brackets(lengths))
+        for name, lengths in zip(names, [*run.cell.alone, run.cell.joint], strict=True)
+    ]
+
+
+def kappa_reading(
+    seeds: Sequence[int],
+    lengths: Sequence[Sequence[Bracket]],
+    joint: Sequence[Bracket],
+    confidence: float,
+    *,
+    searched: bool,
+) -> dict[str, Any]:
+    """κ from brackets, lengths[n][seed] and joint[seed], as documents have it."""
+    each = sharing_by_seed(lengths, joint)
+    found = over_seeds(each, confidence) if searched else Interval(low=None, high=None)
     return {
-        "best_of_grid": {"low": rounded(best.low), "high": rounded(best.high)},
-        "per_seed": _per_seed(per_seed),
-        "verdict": verdict(best, per_seed),
+        "over_seeds": {**_interval(found), "confidence": confidence, "seeds": len(seeds)},
+        "each_seed": [
+            {"seed": seed, "low": rounded(i.low), "high": rounded(i.high)}
+            for seed, i in zip(seeds, each, strict=True)
+        ],
+        "memorised_share": rounded(memorised_share(lengths)),
+        "verdict": verdict(found, joint) if searched else "not-identified",
+        "best_of_grid": _ends(best_sharing(lengths, joint)),
     }
 
 
-def _per_seed(per_seed: PerSeed) -> dict[str, Any]:
+def best_sharing(lengths: Sequence[Sequence[Bracket]], joint: Sequence[Bracket]) -> Interval:
+    """κ of the best of the grid, as the paper has it: for comparison."""
+    return sharing_bounds([best_of_grid(row) for row in lengths], best_of_grid(joint))
+
+
+def _ends(interval: Interval) -> dict[str, float | None]:
+    return {"low": rounded(interval.low), "high": rounded(interval.high)}
+
+
+def _interval(interval: Interval) -> dict[str, float | None]:
+    return {"estimate": rounded(interval.estimate), **_ends(interval)}
+
+
+def n_star_reading(
+    seeds: Sequence[int], brackets: Sequence[Bracket], confidence: float, failures: dict[str, int]
+) -> dict[str, Any]:
+    """N* at one set of lengths, as documents have it."""
     return {
-        "estimate": rounded(per_seed.estimate),
-        "low": rounded(per_seed.low),
-        "high": rounded(per_seed.high),
-        "seeds": per_seed.seeds,
+        **_bracket(best_of_grid(brackets)),
+        "over_seeds": _interval(n_star_over_seeds(brackets, confidence)),
+        "per_seed": [
+            {"seed": seed, **_bracket(b)} for seed, b in zip(seeds, brackets, strict=True)
+        ],
+        "failures": failures,
     }
 
 
@@ -129,7 +181,7 @@ def extrapolation(run: CellRun) -> list[dict[str, Any]]:
                 for n, found in result.accuracy.items()
             },
         }
-        for seed in run.cell.seeds
+        for seed in run.seeds
         for name, trial in run.tested(seed).items()
         if (result := run.tests.get(trial.key()))
     ]
@@ -164,36 +216,20 @@ def _is_reproduced(run: CellRun, trial: Trial, result: TrialResult) -> bool | No
     return None if first is None else plain.digest(searched.key()) == first.digest
 
 
-def sharing(run: CellRun) -> tuple[Interval, PerSeed]:
-    """Both readings of κ. Bounds from an unfinished search are wider, not wrong."""
-    lengths = [run.brackets(n) for n in run.cell.alone]
-    joint = run.brackets(run.cell.joint)
-    best = sharing_bounds([best_of_grid(row) for row in lengths], best_of_grid(joint))
-    if not run.searched:
-        return best, PerSeed(estimate=None, low=None, high=None, seeds=len(run.cell.seeds))
-    return best, sharing_per_seed(lengths, joint)
+def best_kappa(run: CellRun) -> Interval:
+    """κ of the best of the grid. Bounds from an unfinished search are wider, not wrong."""
+    return best_sharing([run.brackets(n) for n in run.cell.alone], run.brackets(run.cell.joint))
 
 
-def each_seed(run: CellRun) -> list[Interval]:
-    """Bounds on κ of each seed by itself."""
-    return sharing_by_seed([run.brackets(n) for n in run.cell.alone], run.brackets(run.cell.joint))
+def memorised(run: CellRun) -> float | None:
+    """The part of Σ N*_n that is a universe run out, mean over seeds."""
+    return memorised_share([run.brackets(n) for n in run.cell.alone])
 
 
 def errors(run: CellRun) -> list[str]:
     """One line for every trial that failed twice."""
     searches = [line for search in run.searches.values() for line in search.errors]
     return sorted(searches) + sorted(run.test_errors)
-
-
-def _n_star(run: CellRun, lengths: Lengths) -> dict[str, Any]:
-    brackets = run.brackets(lengths)
-    best = best_of_grid(brackets)
-    return {
-        **_bracket(best),
-        "per_seed": [
-            {"seed": seed, **_bracket(b)} for seed, b in zip(run.cell.seeds, brackets, strict=True)
-        ],
-    }
 
 
 def _bracket(bracket: Bracket) -> dict[str, Any]:
@@ -228,11 +264,16 @@ class Scaling:
         """N* of all lengths together, by size and seed."""
         return [run.brackets(run.cell.joint) for run in self.runs]
 
-    def slope(self) -> tuple[Interval, PerSeed]:
-        """Of log N* against log size: from the best of the grid, and over seeds."""
-        brackets = self.brackets()
-        best = slope_bounds(self.sizes, [best_of_grid(row) for row in brackets])
-        return best, slope_per_seed(self.sizes, brackets)
+    def slope(self) -> Interval:
+        """Of log N* against log size, over seeds; nothing before all searches have ended."""
+        if not self.complete:
+            return Interval(low=None, high=None)
+        confidence = self.runs[0].cell.protocol.confidence
+        return slope_over_seeds(self.sizes, self.brackets(), confidence)
+
+    def best_slope(self) -> Interval:
+        """What the best of the grid leaves possible."""
+        return slope_bounds(self.sizes, [best_of_grid(row) for row in self.brackets()])
 
     @property
     def complete(self) -> bool:
@@ -244,7 +285,6 @@ def scaling_document(rows: Sequence[Scaling], progress: Sequence[Progress]) -> d
     """The whole `--json` document of `kbench scale`."""
     results = []
     for row in rows:
-        best, per_seed = row.slope()
         cell = row.runs[0].cell
         results.append(
             {
@@ -257,10 +297,11 @@ def scaling_document(rows: Sequence[Scaling], progress: Sequence[Progress]) -> d
                 "sizes": list(row.sizes),
                 "complete": row.complete,
                 "slope": {
-                    "best_of_grid": {"low": rounded(best.low), "high": rounded(best.high)},
-                    "per_seed": _per_seed(per_seed),
+                    "over_seeds": _interval(row.slope())
+                    | {"confidence": cell.protocol.confidence, "seeds": len(cell.seeds)},
+                    "best_of_grid": _ends(row.best_slope()),
                 },
                 "cells": [result(p) for p in progress if p.run in row.runs],
             }
         )
-    return {"schema_version": 1, "results": results}
+    return {"schema_version": 2, "results": results}

@@ -11,16 +11,16 @@ from rich.table import Table
 
 from kbench.report.format import (
     bracket_text,
+    decimals,
     interval_text,
+    kappa_text,
     model_name,
     parameters_text,
-    per_seed_text,
-    slope_text,
+    percent,
     task_name,
 )
-from kbench.report.readings import Scaling, extrapolation, sharing
+from kbench.report.readings import Scaling, best_kappa, extrapolation, memorised
 from kbench.statistics.brackets import best_of_grid
-from kbench.statistics.sharing import n_star_per_seed, verdict
 from kbench.study.cell import Cell, Lengths
 from kbench.study.searches import CellRun
 
@@ -55,34 +55,50 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
+NOTES = {
+    "‡": "‡: so much of Σ N*_n is lengths whose samples ran out before they were learned",
+    "(all)": "(all): all training samples there are do not suffice",
+    "unfit": "unfit: runs did not even fit their training set, so samples are not what they lack",
+}
+"""What the marks in tables mean."""
+
+
+def _notes(table: Table) -> Table:
+    """With a line below for each mark that is used."""
+    cells = [str(cell) for column in table.columns for cell in column.cells]
+    used = [note for mark, note in NOTES.items() if any(mark in cell for cell in cells)]
+    table.caption, table.caption_justify = "\n".join(used) or None, "left"
+    return table
+
+
 def _kappa_table(runs: Sequence[CellRun], title: str) -> Table:
+    level = percent(runs[0].cell.protocol.confidence)
     table = _table(
         title,
         "model",
         "task",
         "supervision",
         "seeds",
-        "κ best of grid",
-        "κ per seed (95 %)",
+        f"κ over seeds ({level})",
         "verdict",
+        "κ best of grid",
     )
     for names, run in zip(_row_names(runs), runs, strict=True):
-        best, per_seed = sharing(run)
         table.add_row(
             *names,
             run.cell.supervision,
-            str(len(run.cell.seeds)),
-            interval_text(best),
-            per_seed_text(per_seed),
-            verdict(best, per_seed) if run.searched else "unfinished",
+            str(len(run.seeds)),
+            kappa_text(run.kappa, memorised(run)) if run.searched else "",
+            run.verdict if run.searched else "unfinished",
+            interval_text(best_kappa(run)),
         )
-    return table
+    return _notes(table)
 
 
 def _n_star_table(runs: Sequence[CellRun]) -> Table:
     several = len({task_name(run.cell) for run in runs}) > 1  # else the table above says it
     table = _table(
-        "N*, best of grid: samples needed, as the bracket (largest N to fail, smallest to pass]",
+        "N*, best of grid: samples needed, between the largest N to fail and the smallest to pass",
         "model", *(["task"] if several else []), "supervision",
         *(f"n = {n}" for n in runs[0].cell.lengths), "joint",
     )  # fmt: skip
@@ -90,13 +106,13 @@ def _n_star_table(runs: Sequence[CellRun]) -> Table:
         brackets = [best_of_grid(run.brackets(n)) for n in (*run.cell.alone, run.cell.joint)]
         names = (model, task) if several else (model,)
         table.add_row(*names, run.cell.supervision, *map(bracket_text, brackets))
-    return table
+    return _notes(table)
 
 
 def _distribution_table(runs: Sequence[CellRun], title: str) -> Table:
     table = _table(
         title, "model", "task", "supervision", "distribution", "seeds",
-        "N* best of grid", "N* per seed (95 %)",
+        f"N* over seeds ({percent(runs[0].cell.protocol.confidence)})", "N* best of grid",
     )  # fmt: skip
     for names, run in zip(_row_names(runs), runs, strict=True):
         cell, brackets = run.cell, run.brackets(run.cell.joint)
@@ -104,11 +120,11 @@ def _distribution_table(runs: Sequence[CellRun], title: str) -> Table:
             *names,
             cell.supervision,
             cell.distribution,
-            str(len(cell.seeds)),
+            str(len(run.seeds)),
+            interval_text(run.n_star(cell.joint)) if run.searched else "unfinished",
             bracket_text(best_of_grid(brackets)),
-            per_seed_text(n_star_per_seed(brackets)) if run.searched else "unfinished",
         )
-    return table
+    return _notes(table)
 
 
 def _extrapolation_table(runs: Sequence[CellRun]) -> Table:
@@ -145,10 +161,9 @@ def headline(run: CellRun) -> str:
     """What is found of a complete cell, on one line."""
     if run.cell.distribution is not None:
         brackets = run.brackets(run.cell.joint)
-        per_seed = per_seed_text(n_star_per_seed(brackets))
-        return f"N* {bracket_text(best_of_grid(brackets))}, per seed {per_seed}"
-    best, kappa = sharing(run)
-    return f"κ {interval_text(best)}, per seed {per_seed_text(kappa)}, {verdict(best, kappa)}"
+        n_star = interval_text(run.n_star(run.cell.joint))
+        return f"N* {n_star}, best of grid {bracket_text(best_of_grid(brackets))}"
+    return f"κ {kappa_text(run.kappa, memorised(run))}, {run.verdict}"
 
 
 def _row_names(runs: Sequence[CellRun]) -> list[tuple[str, str]]:
@@ -180,21 +195,21 @@ def scaling_table(rows: Sequence[Scaling]) -> Table:
     """N* at each size, and the slope."""
     table = _table(
         f"N* against {rows[0].over}, protocol {rows[0].runs[0].cell.protocol.id}: "
-        "N* ∝ size^slope, per seed (95 %), else the bounds",
+        f"N* ∝ size^slope, over seeds ({percent(rows[0].runs[0].cell.protocol.confidence)})",
         "model", "task", "supervision",
         *(_size_name(rows[0], i) for i in range(len(rows[0].sizes))),
         "slope",
     )  # fmt: skip
     for row in rows:
-        cell, (best, per_seed) = row.runs[0].cell, row.slope()
+        cell = row.runs[0].cell
         table.add_row(
             model_name(cell),
             cell.task,
             f"{cell.supervision} {cell.distribution}",
             *(bracket_text(best_of_grid(brackets)) for brackets in row.brackets()),
-            slope_text(best, per_seed) if row.complete else "unfinished",
+            interval_text(row.slope(), decimals) if row.complete else "unfinished",
         )
-    return table
+    return _notes(table)
 
 
 def _size_name(row: Scaling, i: int) -> str:

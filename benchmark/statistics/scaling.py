@@ -1,14 +1,14 @@
 """How N* grows with the size of a task: log-log slopes, pure, no torch and no files.
 
 N* ∝ size^slope. A least-squares slope is linear in log N*, so that what brackets leave open of
-each N* is carried over exactly.
+each N* is carried over exactly; the slope over seeds is the median of these bounds.
 """
 
 import math
 from collections.abc import Sequence
 
-from kbench.statistics.brackets import Bracket, blur
-from kbench.statistics.sharing import Interval, PerSeed, mean_interval
+from kbench.statistics.brackets import Bracket
+from kbench.statistics.likelihood import Interval, real_interval
 
 
 def _weights(sizes: Sequence[int]) -> list[float]:
@@ -22,12 +22,12 @@ def _weights(sizes: Sequence[int]) -> list[float]:
 def slope_bounds(sizes: Sequence[int], brackets: Sequence[Bracket]) -> Interval:
     """The slopes that the brackets of N*, one for each size, leave possible.
 
-    An N* without an upper end leaves the slope without the bound that it would set.
+    An N* without an end leaves the slope without the bound that it would set.
     """
     low, high = 0.0, 0.0
     for weight, bracket in zip(_weights(sizes), brackets, strict=True):
-        least = math.log(bracket.floor)
-        most = math.inf if bracket.high is None else math.log(bracket.high)
+        least = -math.inf if bracket.least is None else math.log(bracket.least)
+        most = math.inf if bracket.most is None else math.log(bracket.most)
         if abs(weight) > 1e-12:  # a middle size has none but for rounding
             low += weight * (least if weight > 0 else most)
             high += weight * (most if weight > 0 else least)
@@ -36,21 +36,9 @@ def slope_bounds(sizes: Sequence[int], brackets: Sequence[Bracket]) -> Interval:
     )
 
 
-def slope_per_seed(sizes: Sequence[int], brackets: Sequence[Sequence[Bracket]]) -> PerSeed:
-    """Mean slope over seeds with its 95 % t-interval: brackets[size][seed].
-
-    Taken at the geometric middles, and never narrower than the brackets leave it open for a
-    single seed (see kbench.statistics.sharing). Without an estimate where any N* is unbounded.
-    """
-    weights, seeds = _weights(sizes), len(brackets[0])
-    slopes, blurs = [], []
-    for column in zip(*brackets, strict=True):
-        middles = [b.middle for b in column if b.middle is not None]
-        if len(middles) < len(column):
-            return PerSeed(estimate=None, low=None, high=None, seeds=seeds)
-        slopes.append(math.fsum(w * math.log(m) for w, m in zip(weights, middles, strict=True)))
-        blurs.append(math.hypot(*(w * blur(b) for w, b in zip(weights, column, strict=True))))
-    mean, reach = mean_interval(slopes, blurs)
-    if reach is None:
-        return PerSeed(estimate=mean, low=None, high=None, seeds=seeds)
-    return PerSeed(estimate=mean, low=mean - reach, high=mean + reach, seeds=seeds)
+def slope_over_seeds(
+    sizes: Sequence[int], brackets: Sequence[Sequence[Bracket]], confidence: float
+) -> Interval:
+    """The median slope over seeds: brackets[size][seed]."""
+    each = [slope_bounds(sizes, of) for of in zip(*brackets, strict=True)]
+    return real_interval([i.low for i in each], [i.high for i in each], confidence)

@@ -40,6 +40,7 @@ class Cell:
     """Samples of each length there are, or PLENTY: what the searches need to know of the task, so
     that a stored result can be shown without it."""
     seeds: tuple[int, ...]
+    """All that it may come to have; how many of them are used, its verdict decides (`looks`)."""
     distribution: str | None = None
     """Of the lengths, for N* alone; None for κ, which is over `uniform`."""
     extrapolate: tuple[int, ...] = ()
@@ -90,6 +91,21 @@ class Cell:
                 "protocol": protocols.from_dict(spec["protocol"], "in the store"),
             }
         )
+
+    @property
+    def protocol_seeds(self) -> tuple[int, ...]:
+        """What the cell has where nobody asked for another number of seeds."""
+        seeds = self.protocol.seeds
+        return seeds.values(seeds.count if self.distribution else None)
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """Numbers of seeds after which the cell is done if its verdict is not open.
+
+        The protocol's, for κ from all of its seeds; somebody's own number of seeds is one look.
+        """
+        looks = () if self.distribution else self.protocol.seeds.looks
+        return looks if looks and self.seeds == self.protocol_seeds else (len(self.seeds),)
 
     @property
     def alone(self) -> list[Lengths]:

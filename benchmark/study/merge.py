@@ -109,7 +109,7 @@ def _checked_trials(source: Path, db: sqlite3.Connection) -> list[tuple[str, str
 
 def _differences(key: str, family: str | None, columns: list[Any], result: str) -> list[str]:
     """What about a row cannot be, each in a few words."""
-    variant, stored = Variant._make(columns[:3]), Ending._make(columns[3:])
+    variant, stored = Variant._make(columns[:3]), Ending(*columns[3:])
     try:
         spec = json.loads(family or "")
         key_holds = digest(spec | variant._asdict()) == key and canonical_json(spec) == family
@@ -121,7 +121,9 @@ def _differences(key: str, family: str | None, columns: list[Any], result: str) 
         ending = TrialResult(**content, environment=environment).ending(key)
     except (TypeError, ValueError):
         return [*differs, "result cannot be read"]
-    names = [name for name in Ending._fields if getattr(stored, name) != getattr(ending, name)]
+    names = [
+        name for name in Ending._fields[:5] if getattr(stored, name) != getattr(ending, name)
+    ]  # all that stands in columns
     if names:
         verb = "is" if len(names) == 1 else "are"
         differs.append(f"{', '.join(names)} {verb} not what its result gives")

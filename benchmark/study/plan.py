@@ -32,15 +32,19 @@ class Plan:
     """On one worker, from steps timed on this machine and typical lengths of a run."""
 
 
-def plan(run: CellRun, device: str = "cpu") -> Plan:
-    """The cost of the rest of a cell, into which the store has been replayed."""
+def plan(run: CellRun, device: str = "cpu", *, last_look: bool = False) -> Plan:
+    """The cost of the rest of a cell, into which the store has been replayed.
+
+    Of the seeds in use, or up to the last look with all that may still be added.
+    """
     cell = run.cell
     training, rates = cell.protocol.training, len(cell.protocol.learning_rates)
     shortest = min(10, training.steps)  # a success, or a divergence, at the first validation
     fail_share = FAIL_SHARE_FUTILITY if training.futility else FAIL_SHARE
     trials, steps, seconds = [0, 0], [0, 0], 0.0
     timings: dict[Lengths, float] = {}
-    for lengths, ways in _futures(run):
+    more = len(cell.seeds) - len(run.seeds) if last_look and len(cell.looks) > 1 else 0
+    for lengths, ways in _futures(run, more):
         if max(map(sum, ways)) == 0:
             continue
         if lengths not in timings:
@@ -51,7 +55,7 @@ def plan(run: CellRun, device: str = "cpu") -> Plan:
         steps = [steps[0] + fewest * shortest, steps[1] + most * training.steps]
         typical = sum(p * PASS_SHARE + f * rates * fail_share for p, f in ways) / len(ways)
         seconds += typical * training.steps * timings[lengths]
-    untested = [run.untested(seed) for seed in cell.seeds]
+    untested = [run.untested(seed) for seed in run.seeds]
     if any(untested):
         if cell.joint not in timings:
             timings[cell.joint] = _seconds_per_step(cell, cell.joint, device)
@@ -63,7 +67,7 @@ def plan(run: CellRun, device: str = "cpu") -> Plan:
         ]
         seconds += sum(untested) * PASS_SHARE * training.steps * timings[cell.joint]
     return Plan(
-        searches=run.n_searches,
+        searches=run.n_searches + more * (len(cell.alone) + 1),
         searches_done=run.n_done,
         trials_stored=len(run.results) + len(run.tests),
         trials=(trials[0], trials[1]),
@@ -72,15 +76,18 @@ def plan(run: CellRun, device: str = "cpu") -> Plan:
     )
 
 
-def _futures(run: CellRun) -> list[tuple[Lengths, list[tuple[int, int]]]]:
-    """Every unfinished search's possible futures; from any start where that is not known yet."""
+def _futures(run: CellRun, more: int) -> list[tuple[Lengths, list[tuple[int, int]]]]:
+    """Every unfinished search's possible futures; from any start where that is not known yet.
+
+    With those of so many seeds more.
+    """
     futures = [
         (lengths, search.search.futures(search.largest))
         for (lengths, _), search in run.searches.items()
         if search.search.bracket is None
     ]
     unopened: dict[Lengths, list[tuple[int, int]]] = {}
-    for lengths in run.unopened():
+    for lengths in [*run.unopened(), *more * [*run.cell.alone, run.cell.joint]]:
         if lengths not in unopened:
             unopened[lengths] = _from_any_start(run.cell, lengths)
         futures.append((lengths, unopened[lengths]))

@@ -24,7 +24,7 @@ HELP = {
     "protocol": "quick, cpu, paper, or a YAML file of your own.",
     "lengths": "First and last length, as in 2-7. Default: the task's.",
     "set": "A task parameter, as in m=5; repeatable.",
-    "seeds": "Number of seeds. Default: the protocol's.",
+    "seeds": "Number of seeds. Default: the protocol's, which may add some while κ is open.",
     "distribution": "fixed, uniform or short-to-long: N* over all lengths together under this "
     "distribution, in training and validation alike, without κ; repeatable.",
     "extrapolate": "Test what the joint search trained at other lengths, as in 2x,4x,500.",
@@ -163,7 +163,9 @@ class Request:
                 supervision=supervision,
                 protocol=protocol,
                 lengths=spans[task.name],
-                seeds=protocol.seeds.values(self.seeds),
+                seeds=protocol.seeds.values(
+                    self.seeds or (protocol.seeds.count if distribution else None)
+                ),
                 distribution=distribution,
                 extrapolate=tested[task.name],
             )

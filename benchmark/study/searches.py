@@ -2,11 +2,19 @@
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 from kbench.statistics.brackets import Bracket, path_for
+from kbench.statistics.likelihood import Interval
 from kbench.statistics.search import Probe, Search
+from kbench.statistics.sharing import (
+    Verdict,
+    n_star_over_seeds,
+    over_seeds,
+    sharing_by_seed,
+    verdict,
+)
 from kbench.study.cell import Cell, Lengths
 from kbench.trial import Ending, Trial, TrialResult, Variant
 
@@ -26,18 +34,51 @@ class SeedSearch:
         self.largest = largest
         self.search = Search(cell.protocol.learning_rates, path_for(rule, largest, guess))
         self.errors: list[str] = []
+        self._failed: dict[int, list[Ending]] = {}
+        """Failing runs by size."""
+
+    def file(self, size: int, ending: Ending) -> None:
+        """Keep why a run failed."""
+        if ending.outcome == "failed":
+            self._failed.setdefault(size, []).append(ending)
+
+    def failures(self) -> Counter[str]:
+        """Of sizes that fail, how many by a best run that memorised, did not fit, or diverged."""
+        return Counter(
+            self._best(size).failure or "unknown"
+            for size in self._failed
+            if self.search.verdict(size) is False
+        )
+
+    def _best(self, size: int) -> Ending:
+        """The failing run of least validation loss."""
+        return min(
+            self._failed[size], key=lambda e: math.inf if e.best_loss is None else e.best_loss
+        )
 
     def bracket(self) -> Bracket:
         """The search's bracket, or what is known of it so far.
+
+        Only where its best run has memorised its training set does a failing size say that N* is
+        larger. A search that fails at its largest size without that is `unfit`.
 
         Where even all training samples fail, N* still does not exceed the universe: whoever has
         seen every sample of a length knows it. For several lengths together that says nothing
         about sharing, so there the bracket stays open.
         """
-        bracket = self.search.bracket
-        if bracket is None:
-            return self.search.known()
-        ran_out = bracket.high is None and self._has_all and not self.search.broken()
+        bracket = self.search.bracket or self.search.known()
+        if bracket.low is not None and not self._best(bracket.low).tells:
+            if bracket.high is None:
+                return Bracket(low=None, high=None, censored="unfit")
+            below = [
+                n
+                for n in self._failed
+                if n < bracket.high and self.search.verdict(n) is False and self._best(n).tells
+            ]
+            low = max(below, default=None)
+            bracket = Bracket(low=low, high=bracket.high, censored=None if low else "left")
+        ended = self.search.bracket is not None and not self.search.broken()
+        ran_out = ended and bracket.high is None and self._has_all
         return dataclasses.replace(bracket, high=self._universe) if ran_out else bracket
 
 
@@ -46,6 +87,8 @@ class CellRun:
 
     def __init__(self, cell: Cell) -> None:
         self.cell = cell
+        self.seeds = cell.seeds[: cell.looks[0]]
+        """Those in use so far; more are added where the verdict is open (`Cell.looks`)."""
         self.searches: dict[tuple[Lengths, int], SeedSearch] = {}
         self.results: dict[tuple[Lengths, Variant], Ending] = {}
         """Of the trials that the searches have asked for."""
@@ -57,7 +100,7 @@ class CellRun:
 
     def _order(self) -> Iterator[tuple[Lengths, int]]:
         """Every search: first those that others wait for, then the dearest."""
-        first, *others = self.cell.seeds
+        first, *others = self.seeds
         alone, joint = self.cell.alone, self.cell.joint
         yield from ((lengths, first) for lengths in (*alone, joint))
         for lengths in (joint, *reversed(alone)):
@@ -85,6 +128,54 @@ class CellRun:
                 guess = found.high * growth if found.high else None
                 self.searches[lengths, seed] = SeedSearch(self.cell, lengths, guess)
 
+    def _add_seeds(self) -> bool:
+        """Where all searches have ended and the verdict is open: on to the next look, if any.
+
+        By what the outcomes are alone, so that it is the same whatever runs at once.
+        """
+        more = [look for look in self.cell.looks if look > len(self.seeds)]
+        if not more or not self.searched or not self.is_open:
+            return False
+        self.seeds = self.cell.seeds[: more[0]]
+        self._keys = list(self._order())
+        self._open_searches()
+        return True
+
+    @property
+    def kappa(self) -> Interval:
+        """The median over seeds, with the interval of the protocol's confidence.
+
+        Nothing before all searches have ended.
+        """
+        if not self.searched:
+            return Interval(low=None, high=None)
+        return over_seeds(self.kappa_by_seed(), self.cell.protocol.confidence)
+
+    def n_star(self, lengths: Lengths) -> Interval:
+        """The median of N* over seeds, at one set of lengths."""
+        return n_star_over_seeds(self.brackets(lengths), self.cell.protocol.confidence)
+
+    def kappa_by_seed(self) -> list[Interval]:
+        """Bounds on κ of each seed by itself."""
+        return sharing_by_seed(
+            [self.brackets(n) for n in self.cell.alone], self.brackets(self.cell.joint)
+        )
+
+    @property
+    def verdict(self) -> Verdict:
+        """By the interval over seeds alone."""
+        return verdict(self.kappa, self.brackets(self.cell.joint))
+
+    @property
+    def is_open(self) -> bool:
+        """Could more seeds decide? Not where none of these learns, and none rules κ = 1 out."""
+        found = self.verdict
+        beyond = [
+            (i.low is not None and i.low > 1) or (i.high is not None and i.high < 1)
+            for i in self.kappa_by_seed()
+        ]
+        return found == "not-identified" or (found == "not-learned" and any(beyond))
+
     def wanted(self, k: int = 1) -> list[Trial]:
         """The next trial of every search that is open, most urgent first; then the tests.
 
@@ -103,7 +194,7 @@ class CellRun:
         ]
         testing = {
             trial.key(): trial
-            for seed in self.cell.seeds
+            for seed in self.seeds
             for trial in self.tested(seed).values()
             if trial.key() not in self.tests
         }
@@ -154,10 +245,14 @@ class CellRun:
         search = self.searches[trial.lengths, trial.seed]
         if result.outcome == "error":
             search.errors.append(f"{_where(trial)}: {result.reason}")
-        self.results[trial.lengths, trial.variant] = result.ending(trial.key())
+        ending = result.ending(trial.key())
+        self.results[trial.lengths, trial.variant] = ending
+        search.file(trial.n_samples, ending)
         probe = Probe(n_samples=trial.n_samples, learning_rate=trial.learning_rate)
         search.search.tell(probe, result.outcome)
         self._open_searches()
+        while self._add_seeds():
+            pass
 
     def ending(self, trial: Trial) -> Ending | None:
         """Of a trial that its search has asked for."""
@@ -168,28 +263,40 @@ class CellRun:
 
         Quicker than one trial after the other where there are thousands.
         """
-        before, known = len(self.results), {}
-        for lengths, seed in self._keys:
-            if (lengths, seed) not in self.searches:
-                self._open_searches()
-            if (lengths, seed) not in self.searches:
-                continue
-            search = self.searches[lengths, seed].search
-            if lengths not in known and (probes := search.ask()):
-                known[lengths] = endings_of(self.cell.trial(lengths, seed, probes[0]))
-            endings = known.get(lengths, {})
+        before = len(self.results)
+        known: dict[Lengths, Mapping[Variant, Ending]] = {}
+        while True:
+            for lengths, seed in self._keys:
+                self._recall(lengths, seed, endings_of, known)
+            self._open_searches()
+            if not self._add_seeds():
+                return len(self.results) - before
 
-            def outcome_of(
-                size: int, rate: float, seed: int = seed, endings: Any = endings
-            ) -> str | None:
-                ending = endings.get((seed, size, rate))
-                return ending.outcome if ending else None
+    def _recall(
+        self,
+        lengths: Lengths,
+        seed: int,
+        endings_of: Callable[[Trial], Mapping[Variant, Ending]],
+        known: dict[Lengths, Mapping[Variant, Ending]],
+    ) -> None:
+        """Tell one search; `known` keeps what was looked up for the others of its lengths."""
+        if (lengths, seed) not in self.searches:
+            self._open_searches()
+        if (lengths, seed) not in self.searches:
+            return
+        own = self.searches[lengths, seed]
+        if lengths not in known and (probes := own.search.ask()):
+            known[lengths] = endings_of(self.cell.trial(lengths, seed, probes[0]))
+        endings = known.get(lengths, {})
 
-            for size, rate in search.recall(outcome_of):
-                variant = Variant(seed, size, rate)
-                self.results[lengths, variant] = endings[variant]
-        self._open_searches()
-        return len(self.results) - before
+        def outcome_of(size: int, rate: float) -> str | None:
+            ending = endings.get(Variant(seed, size, rate))
+            return ending.outcome if ending else None
+
+        for size, rate in own.search.recall(outcome_of):
+            variant = Variant(seed, size, rate)
+            self.results[lengths, variant] = endings[variant]
+            own.file(size, endings[variant])
 
     def brackets(self, lengths: Lengths) -> list[Bracket]:
         """Per seed, in the cell's order; nothing known where a search has not begun."""
@@ -197,8 +304,16 @@ class CellRun:
             self.searches[lengths, seed].bracket()
             if (lengths, seed) in self.searches
             else Bracket(low=None, high=None)
-            for seed in self.cell.seeds
+            for seed in self.seeds
         ]
+
+    def failures(self, lengths: Lengths) -> dict[str, int]:
+        """Sizes that fail, over seeds, by why their best run did."""
+        found: Counter[str] = Counter()
+        for seed in self.seeds:
+            if (lengths, seed) in self.searches:
+                found += self.searches[lengths, seed].failures()
+        return dict(sorted(found.items()))
 
     def unopened(self) -> list[Lengths]:
         """Lengths of the searches that wait for others to steer them."""
@@ -207,13 +322,13 @@ class CellRun:
     @property
     def n_searches(self) -> int:
         """Searches in the whole cell; what is tested of a seed counts as one."""
-        return len(self._keys) + bool(self.cell.extrapolate) * len(self.cell.seeds)
+        return len(self._keys) + bool(self.cell.extrapolate) * len(self.seeds)
 
     @property
     def n_done(self) -> int:
         """Searches that have reached their conclusion."""
         return self._n_ended + sum(
-            self.untested(s) == 0 for s in self.cell.seeds if self.cell.extrapolate
+            self.untested(s) == 0 for s in self.seeds if self.cell.extrapolate
         )
 
     @property

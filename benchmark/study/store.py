@@ -15,9 +15,12 @@ from typing import Any
 from kbench.errors import KbenchError
 from kbench.trial import Ending, Trial, TrialResult, Variant, canonical_json
 
-SCHEMA_VERSION = 5
-WITHOUT_CURVES = 4
-"""The schema before this one, to which a table is added when trials are to be run."""
+SCHEMA_VERSION = 6
+WITHOUT_CURVES, WITHOUT_FAILURES = 4, 5
+"""Earlier schemas, which are brought up to this one when trials are to be run.
+
+In 5 results do not say why a run failed, in 4 there is no table of curves either.
+"""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS families (id INTEGER PRIMARY KEY, spec TEXT NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS environments (id INTEGER PRIMARY KEY, content TEXT NOT NULL UNIQUE);
@@ -77,13 +80,13 @@ class Store:
                 db.close()
                 db = sqlite3.connect(f"{self.path.absolute().as_uri()}?immutable=1", uri=True)
                 version = db.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, WITHOUT_CURVES, SCHEMA_VERSION):
+            if version not in (0, WITHOUT_CURVES, WITHOUT_FAILURES, SCHEMA_VERSION):
                 raise KbenchError(
                     f"the store {self.path} has schema {version}, this kbench reads "
                     f"{SCHEMA_VERSION}; name another place with --store"
                 )
             self._has_curves = create or version != WITHOUT_CURVES
-            if version == 0 or (version == WITHOUT_CURVES and create):
+            if version == 0 or (version != SCHEMA_VERSION and create):
                 db.executescript(_SCHEMA)
                 db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
         except BaseException:
@@ -127,7 +130,8 @@ class Store:
             return {}
         rows = self._db.execute(
             "SELECT t.seed, t.n_samples, t.learning_rate, "
-            "t.outcome, t.steps, t.best_loss, t.digest, e.content "
+            "t.outcome, t.steps, t.best_loss, t.digest, e.content, "
+            "json_extract(t.result, '$.failure') "
             "FROM trials t JOIN environments e ON e.id = t.environment WHERE t.family = ?",
             row,
         )
@@ -154,7 +158,7 @@ class Store:
             "INSERT OR IGNORE INTO trials VALUES "
             "(?, (SELECT id FROM families WHERE spec = ?), ?, ?, ?, ?, ?, ?, ?, "
             "(SELECT id FROM environments WHERE content = ?), ?, ?)",
-            *(key, family, *trial.variant, *ending, canonical_json(content), _now()),
+            *(key, family, *trial.variant, *ending[:5], canonical_json(content), _now()),
         )
 
     def add_cell(self, spec: dict[str, Any]) -> None:

@@ -137,6 +137,8 @@ def _result(
         environment=environment(m.trial, device) | ({"stacked": True} if stacked else {}),
         seconds={name: round(seconds, 4) for name, seconds in m.seconds.items()},
         accuracy=accuracy,
+        failure=m.failure(),
+        training_loss=m.best_training_loss if m.failure() in ("memorised", "unfit") else None,
         curve=m.curve(),
     )
 

@@ -60,7 +60,9 @@ class Member:
         self._epoch: Iterator[Tensor] = iter(())
         self.steps = 0
         self.best_loss, self.best_step = math.inf, 0
-        self._best_at: list[tuple[int, float]] = []
+        self.best_training_loss = math.inf
+        self._best_at: list[tuple[int, float, float]] = []
+        """Step, and the smallest validation and training loss until then."""
         self._curve: list[tuple[int, float]] = []
         self._not_by_heart = 0
         self._fit_sum, self._judged_at = torch.zeros((), device=device), 0
@@ -113,7 +115,9 @@ class Member:
         training = self.trial.training
         if loss < self.best_loss:
             self.best_loss, self.best_step = loss, self.steps
-        self._best_at.append((self.steps, self.best_loss))
+        if fit < self.best_training_loss:
+            self.best_training_loss = fit
+        self._best_at.append((self.steps, self.best_loss, self.best_training_loss))
         if math.isfinite(loss):
             self._curve.append((self.steps, loss))
         if fit >= loss / 2:
@@ -137,6 +141,21 @@ class Member:
         kept.add(min(range(last + 1), key=lambda i: points[i][1]))
         return [points[i] for i in sorted(kept)]
 
+    def failure(self) -> str | None:
+        """Why the run failed: `memorised`, `unfit` or `diverged`; None for one that passed.
+
+        It has memorised its training set where its training loss came below eps, the loss that
+        counts as success. A run ended by futility, with its training loss still above, has where
+        that loss would come below eps within the budget at the pace of its last steps.
+        """
+        if self.reason in (None, "success", "diverged"):
+            return "diverged" if self.reason == "diverged" else None
+        futility, eps = self.trial.training.futility, self.trial.training.eps
+        memorised = self.best_training_loss < eps
+        if self.reason == "futility" and futility and not memorised:
+            memorised = self._extrapolated(futility, which=2) < math.log(eps)
+        return "memorised" if memorised else "unfit"
+
     def _is_futile(self, rule: Futility) -> bool:
         """Learned by heart, and too slow to be below eps by the end of the budget?
 
@@ -144,13 +163,22 @@ class Member:
         of failure.
         """
         start = self.steps - rule.patience
-        before = [loss for step, loss in self._best_at if step <= start]
-        if self._not_by_heart > start or not before:
+        if self._not_by_heart > start or self._best_at[0][0] > start:
             return False
-        training = self.trial.training
-        speed = math.log(self.best_loss / before[-1]) / rule.patience
-        end = math.log(self.best_loss) + rule.slack * speed * (training.steps - self.steps)
-        return end > math.log(training.eps)
+        return self._extrapolated(rule, which=1, slack=rule.slack) > math.log(
+            self.trial.training.eps
+        )
+
+    def _extrapolated(self, rule: Futility, which: int, slack: float = 1.0) -> float:
+        """Log of the smallest validation (1) or training loss (2) by the end of the budget.
+
+        Were it to fall on `slack` times as fast as over the last `patience` steps.
+        """
+        start = self.steps - rule.patience
+        before = [row[which] for row in self._best_at if row[0] <= start][-1]
+        now = self._best_at[-1][which]
+        speed = math.log(now / before) / rule.patience
+        return math.log(now) + slack * speed * (self.trial.training.steps - self.steps)
 
     def accuracy(self, device: str, on_word: Callable[[], None]) -> dict[str, dict[str, float]]:
         """Of the model as it is now, at each length that the trial is tested at."""

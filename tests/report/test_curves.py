@@ -47,10 +47,10 @@ def test_curves_are_one_line_a_run_in_a_panel_for_each_search(results):
 
 
 def test_success_is_the_share_of_seeds_that_pass(results):
-    axes = results.plot("success").axes[0]
-    sizes, shares = axes.lines[0].get_data()
-    assert all(share == (n >= 20) for n, share in zip(sizes, shares, strict=True))
-    assert len(axes.patches) == 1  # the interval of N*
+    for axes in results.plot("success").axes:
+        sizes, shares = axes.lines[0].get_data()
+        assert all(share == (n >= 20) for n, share in zip(sizes, shares, strict=True))
+        assert len(axes.patches) == any(shares)  # the interval of N*, where there is one
 
 
 def test_a_files_name_says_what_is_drawn():

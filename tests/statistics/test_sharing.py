@@ -1,30 +1,33 @@
-"""κ from brackets: arithmetic by hand, censoring, coverage."""
+"""κ from brackets: arithmetic by hand, censoring, verdicts; and the studies' own simulation."""
 
-import math
 import runpy
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from kbench.statistics.brackets import Bracket, best_of_grid
+from kbench.statistics.brackets import Bracket, best_of_grid, bracket_path, size_grid
+from kbench.statistics.likelihood import Interval, median_interval
 from kbench.statistics.sharing import (
-    Interval,
-    PerSeed,
+    MARGIN,
+    memorised_share,
+    n_star_over_seeds,
+    over_seeds,
+    ratio_by_seed,
     sharing_bounds,
     sharing_by_seed,
-    sharing_per_seed,
     verdict,
 )
 
-STUDY = Path(__file__).parents[2] / "studies" / "coverage_per_seed.py"
-coverage = runpy.run_path(str(STUDY))["coverage"]
+STUDIES = Path(__file__).parents[2] / "studies"
 
 
 def bracket(low, high, censored=None):
     return Bracket(low=low, high=high, censored=censored)
 
 
-NONE = PerSeed(estimate=None, low=None, high=None, seeds=3)
+NONE = Interval(low=None, high=None)
 
 
 def test_bounds_by_hand():
@@ -61,9 +64,27 @@ def test_right_censored_length_gives_a_lower_bound_only():
 
 
 def test_both_censored_gives_nothing():
-    bounds = sharing_bounds([bracket(64, None, "right")], bracket(64, None, "right"))
-    assert bounds == Interval(low=None, high=None)
-    assert verdict(bounds, NONE) == "not-identified"
+    joint = bracket(64, None, "right")
+    assert sharing_bounds([bracket(64, None, "right")], joint) == NONE
+    assert sharing_bounds([bracket(64, None, "right"), bracket(8, 11)], joint) == NONE
+
+
+def test_a_model_that_learned_nothing_has_no_kappa_from_the_sizes_of_its_universes():
+    lengths = [bracket(7, 9, "right"), bracket(21, 27, "right")]
+    assert sharing_bounds(lengths, bracket(29, None, "right")) == NONE
+    # It does as soon as one of the lengths was learned.
+    assert sharing_bounds([*lengths, bracket(8, 11)], bracket(29, None, "right")).high == 47 / 30
+
+
+def test_a_search_that_ends_in_unfit_runs_bounds_nothing():
+    unfit = bracket(None, None, "unfit")
+    assert sharing_bounds([bracket(8, 11)], unfit) == NONE
+    assert sharing_bounds([bracket(8, 11), unfit], bracket(9, 10)) == Interval(low=1.0, high=None)
+    # Passing at 10, with no size known to be too small, bounds κ from below only.
+    assert sharing_bounds([bracket(8, 11)], bracket(None, 10, "left")) == Interval(
+        low=0.9, high=None
+    )
+    assert sharing_bounds([bracket(8, 11)], bracket(None, 1, "left")).high == 11
 
 
 @pytest.mark.parametrize(
@@ -84,36 +105,37 @@ def test_best_of_grid(per_seed, best):
     assert best_of_grid([bracket(*b) for b in per_seed]) == bracket(*best)
 
 
-def test_per_seed_is_the_t_interval_on_logs():
-    # Brackets of one value, so that κ_s is exact: 2, 4 and 8.
-    joint = [bracket(9, 10), bracket(9, 10), bracket(9, 10)]
-    lengths = [[bracket(19, 20), bracket(39, 40), bracket(79, 80)]]
-    result = sharing_per_seed(lengths, joint)
-    reach = 4.302652729911275 * math.log(2) / math.sqrt(3)  # t, 2 degrees of freedom, 97.5 %
-    assert result.estimate == pytest.approx(4)
-    assert result.low == pytest.approx(4 * math.exp(-reach))
-    assert result.high == pytest.approx(4 * math.exp(reach))
+def test_over_seeds_is_the_median_of_each_seeds_bounds():
+    lengths = [[bracket(8, 11), bracket(8, 11)], [bracket(20, 27), bracket(27, 37)]]
+    joint = [bracket(15, 20), bracket(100, None, "right")]
+    each = sharing_by_seed(lengths, joint)
+    expected = median_interval([each[0].low, None], [each[0].high, each[1].high], 0.9)
+    assert over_seeds(each, 0.9) == expected
 
 
-def test_per_seed_takes_the_geometric_middle_of_each_bracket():
-    result = sharing_per_seed([[bracket(8, 16)], [bracket(3, 4)]], [bracket(1, 8)])
-    assert result.estimate == pytest.approx((12 + 4) / 4)
-    assert (result.low, result.high, result.seeds) == (None, None, 1)
+def test_n_star_over_seeds_has_no_upper_end_from_a_universe_run_out():
+    ran_out = n_star_over_seeds([bracket(7, 9, "right")] * 5, 0.96)
+    assert (ran_out.low, ran_out.high) == (pytest.approx(8), None)
+    found = n_star_over_seeds([bracket(7, 9)] * 5, 0.96)
+    assert found.high == pytest.approx(9, rel=1e-3)
 
 
-def test_agreeing_seeds_are_no_surer_than_their_brackets():
-    row = [bracket(100, 135)] * 5
-    result = sharing_per_seed([row], row)
-    assert result.estimate == pytest.approx(1)
-    assert result.low < 0.9
-    assert result.high > 1.1
+def test_ratios_are_paired_by_seed_and_carry_their_bounds():
+    a = [bracket(9, 12), bracket(99, None, "right"), bracket(3, 4)]
+    b = [bracket(4, 6), bracket(19, 24), bracket(7, 9, "right")]
+    assert ratio_by_seed(a, b) == [
+        Interval(low=10 / 6, high=12 / 5),
+        Interval(low=100 / 24, high=None),
+        Interval(low=None, high=4 / 8),
+    ]
+    assert len(ratio_by_seed(a, b[:2])) == 2
 
 
-def test_one_unbounded_seed_leaves_no_per_seed_interval():
-    joint = [bracket(9, 10), bracket(9, None, "right"), bracket(9, 10)]
-    assert sharing_per_seed([[bracket(8, 9)] * 3], joint) == NONE
-    lengths = [[bracket(8, 9), bracket(8, None, "right"), bracket(8, 9)]]
-    assert sharing_per_seed(lengths, [bracket(9, 10)] * 3) == NONE
+def test_the_memorised_share_is_the_part_of_the_sum_that_ran_out():
+    lengths = [[bracket(7, 9, "right"), bracket(3, 4)], [bracket(20, 27), bracket(20, 27)]]
+    assert memorised_share(lengths) == pytest.approx((9 / 36 + 0) / 2)
+    assert memorised_share([[bracket(64, None, "right")]]) is None
+    assert memorised_share([]) is None
 
 
 @pytest.mark.parametrize(
@@ -125,27 +147,57 @@ def test_one_unbounded_seed_leaves_no_per_seed_interval():
         (0.2, 0.99, "interference"),
         (None, 0.5, "interference"),
         (None, 1.0, "not-identified"),
-        (0.8, 1.25, "isolated"),
-        (0.79, 1.2, "not-identified"),
-        (0.9, 1.26, "not-identified"),
+        (1 / MARGIN, MARGIN, "isolated"),
+        (0.66, 1.2, "not-identified"),
+        (0.9, 1.51, "not-identified"),
         (None, None, "not-identified"),
     ],
 )
-def test_verdict_by_the_bounds(low, high, said):
-    assert verdict(Interval(low=low, high=high), NONE) == said
+def test_verdict_by_the_interval(low, high, said):
+    assert verdict(Interval(low=low, high=high), [bracket(9, 10)] * 3) == said
 
 
-def test_verdict_by_the_per_seed_interval_where_there_is_one():
-    wide = PerSeed(estimate=2.0, low=0.5, high=8.0, seeds=3)
-    assert verdict(Interval(low=1.5, high=3.0), wide) == "not-identified"
-    point = PerSeed(estimate=2.0, low=None, high=None, seeds=1)
-    assert verdict(Interval(low=0.5, high=3.0), point) == "not-identified"
+def test_not_learned_is_where_no_seed_learned_all_lengths_and_kappa_says_nothing():
+    right, unfit = bracket(64, None, "right"), bracket(None, None, "unfit")
+    assert verdict(NONE, [right, unfit]) == "not-learned"
+    assert verdict(NONE, [right, bracket(9, 10)]) == "not-identified"
+    assert verdict(Interval(low=None, high=0.4), [right] * 5) == "interference"
+
+
+def simulated():
+    """The module that the studies draw from."""
+    module = runpy.run_path(str(STUDIES / "simulated.py"))
+    sys.modules.pop("simulated", None)
+    return module
+
+
+def test_the_studies_search_as_kbench_does():
+    follow, rng = simulated()["follow"], np.random.default_rng(0)
+    grid = np.array(size_grid(1.35, 3000))
+    for monotone in (True, False):
+        thresholds = rng.uniform(0, 9, 200)
+        passes = np.log(grid) >= thresholds[:, None]
+        if not monotone:
+            passes ^= rng.random(passes.shape) < 0.1
+        start = 4.0
+        low, high = follow(passes, grid, start)
+        for row, a, b in zip(passes, low, high, strict=True):
+            path = bracket_path(grid.tolist(), guess=np.exp(start), audit=False)
+            try:
+                size = next(path)
+                while True:
+                    size = path.send(bool(row[grid.tolist().index(size)]))
+            except StopIteration as end:
+                assert (end.value.low or 0, end.value.high or np.inf) == (a, b)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kappa", [0.3, 2.0])
-@pytest.mark.parametrize("resolution", [1.35, 1.2])
-def test_per_seed_interval_covers_as_often_as_it_says(kappa, resolution):
-    share, _ = coverage(kappa, 0.5 * math.log(2), seeds=5, resolution=resolution, replicates=1500)
-    # 95 % ± four standard errors of 1,500 draws, within which 93 to 97 % lies.
-    assert 0.93 <= share <= 0.97
+@pytest.mark.parametrize("kappa", [0.5, 1.0, 2.0])
+def test_intervals_cover_a_known_kappa_as_often_as_they_say(kappa):
+    module = simulated()
+    from kbench.statistics.profile import intervals
+
+    low, high = module["drawn"](module["Setting"](kappa=kappa, right=0.3, seeds=6), 1500)
+    first, _, last = intervals(low, high, 0.96)
+    held = np.mean((first <= np.log(kappa)) & (np.log(kappa) <= last))
+    assert 0.94 <= held <= 0.98

@@ -90,7 +90,7 @@ def test_cell_survives_the_store(wide):
 def test_json_contract(wide, tmp_path):
     with Store(tmp_path) as store:
         doc = document(run(wide, store, FakeExecutor(rule)).progress)
-    assert doc["schema_version"] == 2
+    assert doc["schema_version"] == 3
     (result,) = doc["results"]
     assert {
         "model", "task", "task_params", "supervision", "protocol", "n_star", "kappa",
@@ -98,11 +98,15 @@ def test_json_contract(wide, tmp_path):
     } <= set(result)  # fmt: skip
     assert set(result["n_star"]) == {"2", "3", "4", "5", "6", "7", "joint"}
     entry = result["n_star"]["joint"]
-    assert set(entry) == {"low", "high", "censored", "per_seed"}
+    assert set(entry) == {"low", "high", "censored", "over_seeds", "per_seed", "failures"}
+    assert set(entry["over_seeds"]) == {"estimate", "low", "high"}
+    assert entry["failures"].keys() == {"unknown"}  # made-up runs do not say why they fail
     assert [set(s) for s in entry["per_seed"]] == [{"seed", "low", "high", "censored"}] * 3
-    assert set(result["kappa"]) == {"best_of_grid", "per_seed", "verdict"}
-    assert set(result["kappa"]["best_of_grid"]) == {"low", "high"}
-    assert set(result["kappa"]["per_seed"]) == {"estimate", "low", "high", "seeds"}
+    kappa = result["kappa"]
+    assert set(kappa) == {"over_seeds", "each_seed", "memorised_share", "verdict", "best_of_grid"}
+    assert set(kappa["best_of_grid"]) == {"low", "high"}
+    assert set(kappa["over_seeds"]) == {"estimate", "low", "high", "confidence", "seeds"}
+    assert [set(s) for s in kappa["each_seed"]] == [{"seed", "low", "high"}] * 3
     assert {"run", "reused", "steps"} <= set(result["trials"])
     assert result["environment"] == {"torch": "2"}
 

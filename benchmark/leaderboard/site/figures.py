@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from kbench.data.supervision import SUPERVISIONS
 from kbench.leaderboard.board import Row
-from kbench.report.format import interval_text
-from kbench.statistics.sharing import Interval
+from kbench.leaderboard.text import kappa_cell
+from kbench.statistics.likelihood import Interval
 
 SHAPES = {"outcome": "circle", "cot": "square", "aligned": "triangle"}
 """Beside the colour, so that it is not all that tells them apart."""
@@ -122,17 +122,15 @@ def kappa_axis(rows: Iterable[Row], start: float, end: float) -> Axis:
 
 def kappa_span(row: Row, axis: Axis) -> Span | None:
     """The interval that the verdict goes by; None where κ is not bounded at all."""
-    low, high, per_seed = row.kappa.low, row.kappa.high, row.sharing[1]
-    if low is None and high is None:
-        return None
+    low, high, estimate = row.kappa.low, row.kappa.high, row.kappa.estimate
     middle = value(row.kappa)
-    exact = per_seed.low is not None and per_seed.estimate is not None
-    assert middle is not None
+    if middle is None:
+        return None
     return Span(
         start=axis.start if low is None else axis.at(low),
         end=axis.end if high is None else axis.at(high),
-        mark=axis.at(per_seed.estimate if exact and per_seed.estimate else middle),
-        hollow=not exact,
+        mark=axis.at(middle if estimate is None else estimate),
+        hollow=estimate is None,
         arrow="start" if low is None else "end" if high is None else "",
     )
 
@@ -172,7 +170,7 @@ def forests(rows: Sequence[Row], models: Sequence[str]) -> list[Forest]:
                 name=shortened(model, 18),
                 y=top + pitch * (i + 0.5),
                 span=kappa_span(of[model], axis),
-                text=interval_text(of[model].kappa),
+                text=kappa_cell(of[model]),
             )
             for i, model in enumerate(models)
             if model in of

@@ -20,19 +20,19 @@ from kbench.data.supervision import SUPERVISIONS
 from kbench.errors import KbenchError
 from kbench.leaderboard.board import REFERENCE, Row, protocols, ranking
 from kbench.leaderboard.place import command, location
-from kbench.leaderboard.ranking import RESAMPLES, Score
+from kbench.leaderboard.ranking import Score
 from kbench.leaderboard.site import figures, panels
-from kbench.leaderboard.text import joint_brackets, rank_text, score_interval_text, score_text
+from kbench.leaderboard.text import joint_brackets, kappa_cell, rank_text, score_text
 from kbench.report.format import (
     bracket_text,
     interval_text,
     parameters_text,
-    per_seed_text,
+    percent,
     task_name,
 )
 from kbench.report.readings import extrapolation
 from kbench.statistics.brackets import Bracket, best_of_grid
-from kbench.statistics.sharing import PerSeed, n_star_per_seed
+from kbench.statistics.likelihood import Interval
 from kbench.study.cell import PLENTY
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -92,7 +92,6 @@ class Board:
     name: str
     rows: Sequence[Row]
     reference: str = REFERENCE
-    resamples: int = RESAMPLES
 
     @cached_property
     def shared(self) -> list[Row]:
@@ -139,6 +138,11 @@ class Board:
     def axis(self) -> figures.Axis:
         """Of κ, the same for the whole table."""
         return figures.kappa_axis(self.shared, 2, 102)
+
+    @property
+    def level(self) -> str:
+        """Of its intervals, as in `96 %`."""
+        return _level(self.rows[0])
 
     @property
     def setup(self) -> str:
@@ -221,9 +225,9 @@ def environment() -> Environment:
         keep_trailing_newline=True,
     )  # fmt: skip
     env.filters |= {
-        "interval": interval_text, "per_seed": per_seed_text, "bracket": bracket_text,
+        "interval": interval_text, "bracket": bracket_text, "kappa": kappa_cell, "level": _level,
         "parameters": parameters_text, "number": _number,
-        "rank": rank_text, "score": score_text, "score_interval": score_interval_text,
+        "rank": rank_text, "score": score_text,
         "middle": lambda interval: _value(figures.value(interval)),
         "size": lambda b: _value(b.low if b.middle is None else b.middle),
         "tone": figures.tone, "span": figures.kappa_span, "span_of": _span_of,
@@ -285,8 +289,12 @@ def _together(row: Row) -> Bracket:
     return best_of_grid(joint_brackets(row))
 
 
-def _each(row: Row) -> PerSeed:
-    return n_star_per_seed(joint_brackets(row))
+def _each(row: Row) -> Interval:
+    return row.run.n_star(row.run.cell.joint)
+
+
+def _level(row: Row) -> str:
+    return percent(row.run.cell.protocol.confidence)
 
 
 def _n_star(row: Row) -> list[Bracket]:

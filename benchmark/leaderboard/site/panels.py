@@ -79,7 +79,7 @@ def seed_panel(row: Row) -> LengthPanel:
     found = _n_star(row)
     brackets = {
         (f"seed {seed}", "seed", "circle"): {slot: of[i] for slot, of in found.items()}
-        for i, seed in enumerate(row.run.cell.seeds)
+        for i, seed in enumerate(row.run.seeds)
     }
     best = {slot: best_of_grid(of) for slot, of in found.items()}
     brackets = {("best of grid", row.supervision, SHAPES[row.supervision]): best, **brackets}
@@ -124,7 +124,7 @@ def _length_panel(
             if span is None:
                 continue
             marks.append((x, span, _bracket_says(name, slot, bracket)))
-            if slot != "all" and bracket.middle is not None:
+            if slot != "all" and bracket.middle is not None and not bracket.ran_out:
                 points.append(f"{x},{span.mark}")
         series.append(Series(name=name, kind=kind, shape=shape, marks=marks, line=" ".join(points)))
     every = 1 + len(cell.lengths) // 12
@@ -159,5 +159,4 @@ def _bracket_span(bracket: Bracket, axis: Axis) -> Span | None:
 
 def _bracket_says(name: str, slot: int | str, bracket: Bracket) -> str:
     where = "all lengths together" if slot == "all" else f"n = {slot}"
-    note = ", all training samples fail" if bracket.censored == "right" else ""
-    return f"{name}, {where}: N* {bracket_text(bracket)}{note}"
+    return f"{name}, {where}: N* {bracket_text(bracket)}"
