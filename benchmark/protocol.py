@@ -91,6 +91,11 @@ class Seeds:
     step: int
     looks: tuple[int, ...] = ()
 
+    def __str__(self) -> str:
+        """`3 seeds`, or `5, 8 or 12 seeds`."""
+        *others, last = self.looks or (self.count,)
+        return f"{', '.join(map(str, others))} or {last} seeds" if others else f"{last} seeds"
+
     def values(self, count: int | None = None) -> tuple[int, ...]:
         """The protocol's seeds up to its last look, or as many as asked for."""
         count = count or max(self.count, *self.looks, 0)

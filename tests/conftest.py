@@ -137,7 +137,10 @@ def made_up(outcome: str, **changes) -> TrialResult:
 
 
 class FakeExecutor:
-    """Answers at once by a rule (trial → outcome), in any order, remembering what it ran."""
+    """Answers at once by a rule (trial → outcome), in any order, remembering what it ran.
+
+    A rule may also say why a run failed: `memorised`, `unfit` or `diverged`.
+    """
 
     def __init__(self, rule, capacity=2, rng=None, cohort=1):
         self.capacity, self.cohort, self._rule, self._rng = capacity, cohort, rule, rng
@@ -162,11 +165,12 @@ class FakeExecutor:
         for trial in self._waiting.pop(0):
             self.ran.append(trial)
             outcome = self._rule(trial)
-            finished.append(
-                Finished(trial=trial, result=None, error="it broke")
-                if outcome == "error"
-                else Finished(trial=trial, result=made_up(outcome))
-            )
+            if outcome == "error":
+                finished.append(Finished(trial=trial, result=None, error="it broke"))
+                continue
+            why = outcome if outcome in ("memorised", "unfit", "diverged") else None
+            result = made_up("failed" if why else outcome, failure=why)
+            finished.append(Finished(trial=trial, result=result))
         return finished
 
 

@@ -118,7 +118,7 @@ def _protocols() -> "Table":
         table.add_row(
             name,
             str(p.version),
-            f"ε = {p.training.eps:g}, {p.training.steps:,} steps, {p.seeds.count} seeds, "
+            f"ε = {p.training.eps:g}, {p.training.steps:,} steps, {p.seeds}, "
             f"learning rates {rates}",
         )
     return table

@@ -107,6 +107,8 @@ def difference(trial: Trial, row: Row, found: TrialResult) -> str | None:
             f"{which} {found.outcome} in {found.steps} steps when run again, the entry says "
             f"{row.outcome} in {row.steps}"
         )
+    if row.failure and found.failure != row.failure:
+        return f"{which} is {found.failure} when run again, the entry says {row.failure}"
     for n, stated in row.accuracy.items():
         if abs(found.accuracy[n]["accuracy"] - stated.accuracy) > ACCURACY_TOLERANCE:
             return (

@@ -215,12 +215,29 @@ def _row_problems(entry: Entry, cell: Cell) -> Iterator[str]:
                 f"the trial at {describe(trial)} cannot have ended by {row.reason} after "
                 f"{row.steps} steps, with the best loss, {row.best_loss}, at {row.best_step}"
             )
+        if row.failure is not None and row.failure not in _reasons(row, training.eps):
+            yield (
+                f"the trial at {describe(trial)} cannot be {row.failure}, having ended by "
+                f"{row.reason} with a training loss of {row.training_loss}"
+            )
         if row.accuracy.keys() != {str(n) for n in row.tested}:
             yield f"the trial at {describe(trial)} has accuracies at {[*row.accuracy]}"
             continue
         for n in row.tested:
             if row.accuracy[str(n)].chance != _chance(cell, n):
                 yield f"the trial at {describe(trial)} has a wrong level of chance at length {n}"
+
+
+def _reasons(row: Row, eps: float) -> Sequence[str]:
+    """Why a run may have failed that ended like this."""
+    if row.reason in ("success", "diverged"):
+        return ["diverged"] if row.reason == "diverged" else []
+    if row.training_loss is None or row.training_loss < 0:
+        return []
+    if row.training_loss < eps:
+        return ["memorised"]
+    # Ended by futility it may have been on its way.
+    return ["unfit", "memorised"] if row.reason == "futility" else ["unfit"]
 
 
 def _chance(cell: Cell, n: int) -> float:

@@ -36,7 +36,7 @@ def test_a_result_holds_typed_values(results):
     r = results["lstm"]
     assert r.complete
     assert r.kappa.best_of_grid.low <= r.kappa.best_of_grid.high
-    assert r.kappa.per_seed.seeds == 2
+    assert r.kappa.over_seeds.seeds == 2
     assert r.verdict == r.kappa.verdict
     assert r.n_star["joint"].high > (r.n_star["joint"].low or 0)
     assert {seed.seed for seed in r.n_star["3"].per_seed} == {1, 2}

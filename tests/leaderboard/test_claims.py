@@ -16,7 +16,10 @@ from kbench.leaderboard.place import location
 from kbench.statistics.brackets import Bracket
 from kbench.study.searches import CellRun
 
-USUAL = {"task_params": {"m": 3}, "lengths": (2, 3, 4, 5, 6), "extrapolate": (12,)}
+USUAL = {
+    "task_params": {"m": 3}, "lengths": (2, 3, 4, 5, 6), "extrapolate": (12,),
+    "seeds": (1, 2, 3, 4, 5, 6),  # as many as it takes where all are bounded on one side
+}  # fmt: skip
 RIGHT = {"accuracy": 1.0, "chance": 0.5}
 NEVER = 10**9
 
@@ -72,15 +75,20 @@ def brackets(*values):
 
 
 def test_fewer_goes_by_an_interval_over_seeds():
-    assert fewer(brackets(10, 11, 12), brackets(100, 110, 120))[0] is True
-    assert fewer(brackets(100, 110, 120), brackets(10, 11, 12))[0] is False
+    def decided(a, b):
+        return fewer(a, b, 0.96)[0]
+
+    few, many = brackets(10, 11, 12, 11, 10, 12), brackets(100, 110, 120, 100, 110, 120)
+    assert decided(few, many) is True
+    assert decided(many, few) is False
     # One seed against the others: the best of the grid would have decided.
-    assert fewer(brackets(10, 300, 300), brackets(100, 110, 120))[0] is None
-    unbounded = [Bracket(low=500, high=None, censored="right")] * 3
-    assert fewer(brackets(10, 11, 12), unbounded)[0] is True
-    assert fewer(unbounded, brackets(10, 11, 12))[0] is False
-    assert fewer(unbounded, brackets(600, 600, 600))[0] is None
-    assert fewer(brackets(10), brackets(100))[0] is True  # one seed: the brackets decide
+    assert decided(brackets(10, 300, 300), brackets(100, 110, 120)) is None
+    unbounded = [Bracket(low=500, high=None, censored="right")] * 6
+    assert decided(few, unbounded) is True
+    assert decided(unbounded, few) is False
+    assert decided(unbounded, brackets(*[600] * 6)) is None
+    assert decided(few[:4], unbounded[:4]) is None  # four seeds on one side are not enough
+    assert decided(brackets(10), brackets(100)) is None
 
 
 @pytest.mark.parametrize(("cot", "aligned", "verdict"), [
@@ -165,16 +173,17 @@ def test_4_1_transformers_do_not_share():
     assert claim("4.1", kappa_rows(**low, transformer_aligned=(100, 100))).verdict == "refuted"
 
 
-def test_what_one_seed_decides_stands_beside_what_the_others_have():
+def test_one_lucky_seed_decides_nothing_and_what_each_has_is_shown():
     def lucky(trial):
         joint = 100 if trial.seed == 1 else NEVER
         return joint if len(trial.lengths) > 1 else 100
 
     rows = [row(lucky, model="transformer", supervision="aligned")]
-    (finding,) = claim("4.1", rows).findings
-    found = finding.figures["transformer"]["aligned"]
-    first, *others = found["κ of each seed"]
-    assert found["κ"] == first
+    found = claim("4.1", rows)
+    assert found.verdict == "not-enough-evidence"
+    shown = found.findings[0].figures["transformer"]["aligned"]
+    first, *others = shown["κ of each seed"]
+    assert first[0] > 1.25
     assert [low for low, _ in others] == [None] * len(others)
     assert max(high for _, high in others) < first[0]
 
@@ -189,13 +198,15 @@ def test_4_3_recurrent_models_share():
     sharing = {
         f"{m}_{s}": (100, 100) for m in ("lstm", "dense_ssm") for s in ("outcome", "aligned")
     }
-    no_sharing = {"lstm_cot": (NEVER, NEVER), "dense_ssm_cot": (NEVER, NEVER)}
-    assert claim("4.3", kappa_rows(**sharing, **no_sharing)).verdict == "supported"
+    about_one = {"lstm_cot": (200, 700), "dense_ssm_cot": (200, 700)}
+    assert claim("4.3", kappa_rows(**sharing, **about_one)).verdict == "supported"
     assert claim("4.3", kappa_rows(**sharing)).verdict == "not-enough-evidence"
+    nothing = {"lstm_cot": (NEVER, NEVER), "dense_ssm_cot": (200, 700)}
+    assert claim("4.3", kappa_rows(**sharing, **nothing)).verdict == "not-enough-evidence"
     cot_shares = {"lstm_cot": (100, 100), "dense_ssm_cot": (NEVER, NEVER)}
     assert claim("4.3", kappa_rows(**sharing, **cot_shares)).verdict == "refuted"
     interferes = sharing | {"lstm_outcome": (20, NEVER)}
-    assert claim("4.3", kappa_rows(**interferes, **no_sharing)).verdict == "refuted"
+    assert claim("4.3", kappa_rows(**interferes, **about_one)).verdict == "refuted"
 
 
 def test_4_4_longer_is_cheaper():
@@ -222,24 +233,21 @@ def test_4_5_sharing_and_extrapolation():
     assert claim("4.5", sharing + others[:2]).verdict == "not-enough-evidence"
 
 
-def test_4_5_says_what_it_is_without_those_that_learn_nothing():
+def test_4_5_takes_no_account_of_those_that_learn_nothing():
     sharing = beyond(kappa_rows(**{f"{m}_aligned": (100, 60) for m in ("lstm", "gru", "rnn")}), 0.9)
     interfering = beyond(kappa_rows(lstm_cot=(20, NEVER), gru_cot=(20, NEVER)), 0.1)
     nothing = beyond(kappa_rows(rnn_cot=(NEVER, NEVER), xlstm_cot=(NEVER, NEVER)), 0.0)
-    assert all(row.kappa.low is None and 1 < row.kappa.high < 1.25 for row in nothing)
+    assert all(row.kappa.is_open and row.verdict == "not-learned" for row in nothing)
 
-    def figures(others):
-        (finding,) = claim("4.5", sharing + others).findings
-        weak = finding.figures["of these, with a bound above 1 and nothing more"]
-        return weak, finding.figures.get("p without these, no part of the verdict", "none")
+    def p(others):
+        return claim("4.5", sharing + others).findings[0].figures.get("p")
 
-    assert figures(interfering + nothing) == (2, None)  # two that interfere are too few
+    assert p(interfering + nothing) is None  # two that interfere are too few
     interfering += kappa_rows(mamba_cot=(20, NEVER))
     for i, row in enumerate(sharing + interfering):  # no ties
         row.__dict__["beyond"] = 0.9 - 0.1 * i
     # Three that all lie above three: one order of twenty.
-    assert figures(interfering + nothing) == (2, pytest.approx(1 / 20))
-    assert figures(interfering) == (0, "none")
+    assert p(interfering + nothing) == p(interfering) == pytest.approx(1 / 20)
 
 
 def test_other_tasks_and_models_move_no_verdict():
@@ -272,7 +280,7 @@ def test_boards_of_other_lengths_do_not_mix():
 
 def test_seeds_that_only_one_side_has_do_not_count():
     three, five = brackets(10, 11, 12), brackets(100, 110, 120, 5, 5)
-    assert fewer(three, five)[0] is True
+    assert fewer(three, five, 0.96)[0] is True
 
 
 def test_4_3_needs_no_interference_under_cot():

@@ -141,7 +141,7 @@ def test_what_is_no_entry_is_refused_in_one_line(entry):
     assert "steps" in refused(text.replace('"steps": 250', '"steps": true'))
     assert "steps" in refused(text.replace('"steps": 250', '"steps": -1'))
     assert "Extra inputs" in refused(changed(entry, "settings", "run", "rm -rf"))
-    assert "schema_version" in refused(changed(entry, "schema_version", 2))
+    assert "schema_version" in refused(changed(entry, "schema_version", 3))
     assert "Field required" in refused("{}")
     assert "entry" in refused("[]")
 
@@ -172,6 +172,18 @@ def test_it_is_frozen(entry):
     with pytest.raises(ValidationError):
         entry.results.monotonicity_violations = 3
     assert isinstance(entry, Entry)
+
+
+def test_an_entry_of_the_first_schema_has_its_figures_made_anew(entry):
+    old = json.loads(text_of(entry))
+    old["schema_version"] = 1
+    old["results"] = {"kappa": "of another estimator"}
+    for trial in old["trials"]:
+        del trial["failure"], trial["training_loss"]
+    read = parse(json.dumps(old))
+    assert read.results is None
+    assert read.run().kappa == entry.run().kappa
+    assert {trial.failure for trial in read.trials} == {None}
 
 
 def test_a_censored_cell_makes_an_entry_like_any_other():

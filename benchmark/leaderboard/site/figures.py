@@ -157,7 +157,7 @@ def tone(interval: Interval) -> str:
 
 def forests(rows: Sequence[Row], models: Sequence[str]) -> list[Forest]:
     """One for each supervision of one task's rows."""
-    width, label, text, top, pitch = 350, 122, 106, 26, 20
+    width, label, text, top, pitch = 410, 122, 164, 26, 20
     axis = kappa_axis(rows, label, width - text)
     found: list[Forest] = []
     for supervision in SUPERVISIONS:

@@ -213,7 +213,7 @@ def setup(row: Row) -> str:
     training = protocol.training
     return (
         f"success is a validation loss below {training.eps:g} within {training.steps:,} steps; "
-        f"{protocol.seeds.count} seeds, learning rates {rates}"
+        f"{protocol.seeds}, learning rates {rates}"
     )
 
 
