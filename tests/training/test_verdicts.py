@@ -169,3 +169,69 @@ def test_validations_are_spaced_by_their_size(run_on):
 
 
 # Same trial, same result.
+
+
+# Why it failed.
+
+
+def test_a_run_that_passes_has_no_reason_to_have_failed(run_on):
+    result, _ = run_on(lambda step: 0.009)
+    assert (result.failure, result.training_loss) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("fit", "failure"),
+    [
+        (lambda step: 0.009, "memorised"),
+        (lambda step: 0.011, "unfit"),
+        # The smallest mean between two validations counts, wherever it was.
+        (lambda step: 0.001 if 10 < step <= 20 else 0.5, "memorised"),
+        (lambda step: 0.0 if step % 10 == 0 else 0.02, "unfit"),
+    ],
+)
+def test_at_the_end_of_its_budget_it_has_memorised_or_not_fitted(run_on, fit, failure):
+    result, _ = run_on(lambda step: 1.0, fit)
+    assert (result.reason, result.failure) == ("budget", failure)
+    means = [sum(map(fit, range(s, s + 10))) / 10 for s in range(1, 61, 10)]
+    assert result.training_loss == pytest.approx(min(means))
+
+
+def test_one_that_is_no_number_diverged(run_on):
+    result, _ = run_on(lambda step: math.nan if step >= 20 else 1.0)
+    assert (result.reason, result.failure, result.training_loss) == ("diverged", "diverged", None)
+
+
+@pytest.mark.parametrize(
+    ("end", "failure"),
+    [
+        pytest.param(150, "memorised", id="on its way to eps within the budget"),
+        pytest.param(260, "unfit", id="too slow for the budget, though twice as fast would do"),
+        pytest.param(math.inf, "unfit", id="it stands still"),
+    ],
+)
+def test_ended_by_futility_it_counts_as_its_training_loss_was_going(run_on, end, failure):
+    fit = falls_to_eps_by(end)
+    result, _ = run_on(lambda step: 3.0, fit, **PATIENT)
+    assert (result.reason, result.failure) == ("futility", failure)
+    assert result.steps < 150
+
+
+def test_ended_by_futility_with_its_training_set_known_by_heart(run_on):
+    result, _ = run_on(lambda step: 1.0, lambda step: 0.001, **PATIENT)
+    assert (result.reason, result.failure) == ("futility", "memorised")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("changes", "failure"),
+    [
+        ({"n_samples": 6, "lengths": (5,), "distribution": "fixed", "steps": 600}, "memorised"),
+        ({"n_samples": 150, "steps": 20}, "unfit"),
+    ],
+)
+@pytest.mark.parametrize("stack", [False, True])
+def test_real_training_says_why_it_failed(changes, failure, stack):
+    trial = a_trial(model="dense-ssm", size={"width": 16, "state": 16}, **changes)
+    (result,) = train([trial], stack=stack)
+    assert (result.outcome, result.failure) == ("failed", failure)
+    assert (result.training_loss < trial.training.eps) == (failure == "memorised")
