@@ -13,7 +13,6 @@ from kbench.errors import KbenchError, unknown
 from kbench.report.document import Result
 from kbench.report.format import (
     bracket_text,
-    interval_text,
     kappa_text,
     parameters_text,
     percent,
@@ -193,7 +192,10 @@ def printed(results: Sequence[Result], what: str) -> tuple[list[str], list[list[
                 str(kappa.over_seeds.seeds),
                 kappa_text(kappa.over_seeds.interval(), kappa.memorised_share),
                 kappa.verdict if result.complete else "unfinished",
-                interval_text(Interval(**kappa.best_of_grid.model_dump())),
+                kappa_text(
+                    Interval(low=kappa.best_of_grid.low, high=kappa.best_of_grid.high),
+                    kappa.memorised_share,
+                ),
             ]
             for result in results
             if (kappa := result.kappa)

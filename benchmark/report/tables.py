@@ -90,7 +90,7 @@ def _kappa_table(runs: Sequence[CellRun], title: str) -> Table:
             str(len(run.seeds)),
             kappa_text(run.kappa, memorised(run)) if run.searched else "",
             run.verdict if run.searched else "unfinished",
-            interval_text(best_kappa(run)),
+            kappa_text(best_kappa(run), memorised(run)),
         )
     return _notes(table)
 
