@@ -206,6 +206,9 @@ def _show(found: "Comparison", counted: str) -> None:
     from rich import box
     from rich.table import Table
 
+    from kbench.report.format import decimals, interval_text
+    from kbench.statistics.likelihood import Interval
+
     for cell in found.cells:
         out.print(f"{cell.name}: {cell.verdict.name.lower()}", style="bold", highlight=False)
         for note in cell.notes:
@@ -216,8 +219,13 @@ def _show(found: "Comparison", counted: str) -> None:
         table = Table("", counted, f"head / base ({span})", "", box=box.SIMPLE_HEAD)
         for row in cell.rows:
             style = "bold red" if row.verdict else ""
+            ratio = Interval(low=row.low or None, high=None if math.isinf(row.high) else row.high)
             table.add_row(
-                row.quantity, str(row.seeds), _ratio(row.low, row.high), row.finding, style=style
+                row.quantity,
+                str(row.seeds),
+                interval_text(ratio, decimals),
+                row.finding,
+                style=style,
             )
         out.print(table)
     for note in found.notes:
@@ -225,9 +233,3 @@ def _show(found: "Comparison", counted: str) -> None:
     out.print(found.verdict.name.lower(), style="bold", highlight=False)
     for command in found.commands:
         out.print(f"more {counted}, for both sides: {command}", highlight=False, soft_wrap=True)
-
-
-def _ratio(low: float, high: float) -> str:
-    if low == 0:
-        return "–" if math.isinf(high) else f"< {high:.2f}"
-    return f"> {low:.2f}" if math.isinf(high) else f"{low:.2f} – {high:.2f}"

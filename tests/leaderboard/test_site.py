@@ -368,9 +368,9 @@ def test_an_entry_that_names_what_is_not_there_is_one_line(root, tmp_path):
 @pytest.mark.parametrize(
     "value, text",
     [
-        ([[0.5, None], [None, 2.0]], "above 0.5, up to 2"),
-        ([[0.5, 2.0], [None, None], [1.0, 3.0]], "0.5 – 2, not identified, 1 – 3"),
-        ([0.5, 2.0], "0.5 – 2"),
+        ([[0.5, None], [None, 2.0]], "> 0.500, < 2.00"),
+        ([[0.5, 2.0], [None, None], [1.0, 3.0]], "0.500 – 2.00, not identified, 1.00 – 3.00"),
+        ([0.5, 2.0], "0.500 – 2.00"),
         (["lstm", "gru"], "lstm, gru"),
     ],
 )

@@ -226,6 +226,7 @@ def environment() -> Environment:
     )  # fmt: skip
     env.filters |= {
         "interval": interval_text, "bracket": bracket_text, "kappa": kappa_cell, "level": _level,
+        "ends": lambda two: interval_text(Interval(low=two[0], high=two[1])),
         "parameters": parameters_text, "number": _number,
         "rank": rank_text, "score": score_text,
         "middle": lambda interval: _value(figures.value(interval)),
