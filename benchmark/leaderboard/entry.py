@@ -176,8 +176,9 @@ class Trials:
             self.by_key[trial.key()] = row
             family = self._endings.setdefault(canonical_json(trial.family()), {})
             family[trial.variant] = Ending(
-                row.outcome, row.steps, row.best_loss, row.digest, environments[row.environment]
-            )
+                row.outcome, row.steps, row.best_loss, row.digest, environments[row.environment],
+                row.failure,
+            )  # fmt: skip
 
     def endings(self, trial: Trial) -> dict[Variant, Ending]:
         """Of every trial of this one's family."""

@@ -64,7 +64,7 @@ results
 
 # %%
 lstm = results["lstm"]
-print(lstm.verdict, lstm.kappa.per_seed, lstm.n_star["joint"], sep="\n")
+print(lstm.verdict, lstm.kappa.over_seeds, lstm.n_star["joint"], sep="\n")
 
 # %% [markdown]
 # The same in pandas: one row for each seed and length.

@@ -30,7 +30,7 @@ if __name__ == "__main__":
     for result in measure(["lstm", "gru"]):
         assert result.kappa is not None
         steps: int = sum(trial.steps for trial in result.trials)
-        print(result.model, result.verdict, result.kappa.per_seed.estimate, steps)
+        print(result.model, result.verdict, result.kappa.over_seeds.estimate, steps)
         print("  hard lengths:", ", ".join(hard_lengths(result)) or "none")
     more = kbench.plan(model="lstm", task="modadd", supervision="aligned", seeds=9)
     print(f"nine seeds: about {more.seconds:.0f} s on one core")

@@ -189,7 +189,7 @@ def test_scale_gives_a_slope_and_a_plot_and_resumes(tmp_path, tiny_yaml):
     (result,) = json.loads(done.stdout)["results"]
     assert (result["over"], result["sizes"], result["complete"]) == ("m", [2, 3], True)
     assert [cell["task_params"]["m"] for cell in result["cells"]] == [2, 3]
-    assert set(result["slope"]) == {"best_of_grid", "per_seed"}
+    assert set(result["slope"]) == {"best_of_grid", "over_seeds"}
     again = kbench(*options, cwd=tmp_path)
     assert "nothing to run" in again.stderr
     assert "m = 2" in again.stdout

@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from conftest import FakeExecutor, board_cell, invented_result, made_up, measured
+from conftest import FakeExecutor, board_cell, invented_result, learned_from, made_up, measured
 
 from kbench import protocol as protocols
 from kbench.errors import KbenchError
@@ -128,3 +128,26 @@ def test_real_training_makes_an_entry_that_is_true(store, tmp_path, monkeypatch)
     path.write_text(path.read_text().replace('"submitted_by": null', '"submitted_by": "me"'))
     (row,) = load(tmp_path / "leaderboards")
     assert row.trust == "submitted"
+
+
+def test_why_runs_failed_stands_in_the_entry_and_decides_as_it_did(store):
+    """A joint search that is unfit bounds no κ, whether a store or an entry tells of it."""
+
+    def dressed(trial, outcome):
+        result = invented_result(trial, outcome)
+        if outcome == "passed":
+            return result
+        joint = len(trial.lengths) > 1
+        return dataclasses.replace(
+            result, failure="unfit" if joint else "memorised", training_loss=1.0 if joint else 1e-3
+        )
+
+    cell = board_cell(seeds=(1, 2, 3, 4, 5))
+    needs = learned_from(lambda trial: 10**9 if len(trial.lengths) > 1 else 5)
+    measured(cell, store, needs, dressed)
+    entry = build(cell, store)
+    run = entry.run()
+    assert {b.censored for b in run.brackets(cell.joint)} == {"unfit"}
+    assert run.verdict == entry.results.kappa.verdict == "not-learned"
+    assert entry.results.n_star["joint"].failures == {"unfit": 5}
+    assert {row.failure for row in entry.trials} == {None, "unfit", "memorised"}

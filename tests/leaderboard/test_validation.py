@@ -212,6 +212,29 @@ def test_a_failure_that_cannot_be(root, content, changes, reason):
     assert reason in first
 
 
+@pytest.mark.parametrize(
+    ("outcome", "changes", "is_true"),
+    [
+        ("failed", {"failure": "memorised", "training_loss": 1.0}, False),
+        ("failed", {"failure": "unfit", "training_loss": 1e-3}, False),
+        ("failed", {"failure": "unfit", "training_loss": None}, False),
+        ("failed", {"failure": "diverged", "training_loss": 1.0}, False),
+        ("passed", {"failure": "memorised", "training_loss": 1e-3}, False),
+        ("failed", {"failure": "memorised", "training_loss": 1e-3}, True),
+        ("failed", {"failure": "unfit", "training_loss": 1.0}, True),
+    ],
+)
+def test_why_a_run_failed_must_go_with_how_it_ended(root, content, outcome, changes, is_true):
+    row = next(row for row in content["trials"] if row["outcome"] == outcome)
+    row.update(changes)
+    redo_results(content)
+    write(root, content)
+    if is_true:
+        assert problems(root) == {"lstm.json": ()}
+    else:
+        assert f"cannot be {changes['failure']}, having ended by" in only_problem(root)
+
+
 def test_a_success_is_at_its_last_step(root, content):
     next(t for t in content["trials"] if t["outcome"] == "passed")["best_step"] = 3
     redo_digests(content)
