@@ -45,6 +45,20 @@ def test_a_made_up_test_is_caught_by_running_it_again(entry):
     assert "when run again" in again(outcome="failed")
 
 
+def test_why_a_run_failed_is_held_to_running_it_again(entry):
+    plain = next(row for row in entry.trials if row.outcome == "failed" and not row.tested)
+    trial = trial_of(plain, entry.cell())
+    row = plain.model_copy(update={"failure": "memorised", "training_loss": 1e-3})
+
+    def again(failure):
+        return difference(trial, row, dataclasses.replace(row.result({}), failure=failure))
+
+    assert again("memorised") is None
+    assert "is unfit when run again, the entry says memorised" in again("unfit")
+    # An entry from before that was recorded has nothing to be held to.
+    assert difference(trial, plain, dataclasses.replace(plain.result({}), failure="unfit")) is None
+
+
 def again(check, rule, **how):
     """What a check makes of its trials run again by a rule."""
     executor = Inventor(rule, rng=random.Random(2), **how)
