@@ -52,6 +52,8 @@ def why(verdict: str, low: float | None, high: float | None, seeds: int) -> str:
     """What the new verdict rests on."""
     if verdict == "not-learned":
         return f"no seed learns all lengths together, and {seeds} seeds are too few to bound κ"
+    if verdict == "not-identified" and low is None and high is None:
+        return f"{seeds} seeds do not bound κ"
     if verdict == "not-identified":
         return f"{seeds} seeds leave κ at {ends(low, high)}"
     return f"by all {seeds} seeds: {ends(low, high)}"
