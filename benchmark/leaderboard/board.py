@@ -83,9 +83,8 @@ class Row:
 
     @cached_property
     def explained(self) -> bool:
-        """Is it known of all failing runs why they failed? Older ones count as too few samples."""
-        lengths = [*self.run.cell.alone, self.run.cell.joint]
-        return not any(self.run.failures(n).get("unknown") for n in lengths)
+        """Is it known of all failing runs why they failed?"""
+        return self.run.explained
 
     @property
     def violations(self) -> int:

@@ -59,6 +59,7 @@ NOTES = {
     "‡": "‡: so much of Σ N*_n is lengths whose samples ran out before they were learned",
     "(all)": "(all): all training samples there are do not suffice",
     "unfit": "unfit: runs did not even fit their training set, so samples are not what they lack",
+    "°": "°: with runs from before kbench recorded why they failed; they count as too few samples",
 }
 """What the marks in tables mean."""
 
@@ -89,7 +90,7 @@ def _kappa_table(runs: Sequence[CellRun], title: str) -> Table:
             run.cell.supervision,
             str(len(run.seeds)),
             kappa_text(run.kappa, memorised(run)) if run.searched else "",
-            run.verdict if run.searched else "unfinished",
+            (run.verdict if run.searched else "unfinished") + ("" if run.explained else " °"),
             kappa_text(best_kappa(run), memorised(run)),
         )
     return _notes(table)

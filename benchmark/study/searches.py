@@ -315,6 +315,12 @@ class CellRun:
                 found += self.searches[lengths, seed].failures()
         return dict(sorted(found.items()))
 
+    @property
+    def explained(self) -> bool:
+        """Is it known of all failing sizes why they fail? Older ones count as too few samples."""
+        lengths = [*self.cell.alone, self.cell.joint]
+        return not any(self.failures(n).get("unknown") for n in lengths)
+
     def unopened(self) -> list[Lengths]:
         """Lengths of the searches that wait for others to steer them."""
         return [lengths for lengths, seed in self._keys if (lengths, seed) not in self.searches]

@@ -64,6 +64,14 @@ def test_a_kappa_of_lengths_that_ran_out_is_marked(tmp_path):
     assert "‡: so much of Σ N*_n" in text
 
 
+def test_runs_of_which_it_is_not_known_why_they_failed_are_marked(tmp_path):
+    text = shown(measured(lambda trial: "failed", tmp_path))
+    assert rows(text)[0][5] == "not-learned °"
+    assert "°: with runs from before kbench recorded why they failed" in text
+    known = shown(measured(lambda trial: "memorised", tmp_path / "known"))
+    assert "°" not in known
+
+
 @pytest.mark.parametrize(
     ("bracket", "text"),
     [
