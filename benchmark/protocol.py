@@ -17,11 +17,10 @@ CONFIDENCE = 0.96
 """Of the intervals over seeds that verdicts go by, where a protocol does not say otherwise.
 
 With brackets, run noise and skewed seeds, intervals of 95 % claim sharing or interference at κ = 1
-in up to 5.9 % of cells, those of 96 % hardly ever in more than 5 % (docs/validation.md).
+in more than 5 % of cells, those of 96 % hardly ever (docs/coverage.md).
 """
-SEVERAL_LOOKS = {2: 0.985, 3: 0.985}
-MANY_LOOKS = 0.99
-"""With several looks at the seeds, so that all of them together err no oftener."""
+SEVERAL_LOOKS, MANY_LOOKS = 0.985, 0.99
+"""With two or three looks at the seeds, and with more: all of them together err no oftener."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -186,7 +185,7 @@ def from_dict(content: Any, where: str) -> Protocol:
         raise KbenchError(f"{where}: seeds: looks must be a list of whole numbers, got {looks!r}")
     top["seeds"] = _build(Seeds, seeds | {"looks": tuple(looks)}, f"{where}: seeds")
     if len(looks) > 1:
-        top.setdefault("confidence", SEVERAL_LOOKS.get(len(looks), MANY_LOOKS))
+        top.setdefault("confidence", SEVERAL_LOOKS if len(looks) <= 3 else MANY_LOOKS)
     rates = top.get("learning_rates")
     if (
         not isinstance(rates, list | tuple)

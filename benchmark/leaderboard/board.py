@@ -82,16 +82,6 @@ class Row:
         return self.run.verdict
 
     @cached_property
-    def explained(self) -> bool:
-        """Is it known of all failing runs why they failed?"""
-        return self.run.explained
-
-    @property
-    def violations(self) -> int:
-        """Sizes that fail above one that passes."""
-        return sum(s.search.violations() for s in self.run.searches.values())
-
-    @cached_property
     def beyond(self) -> float | None:
         """Normalised accuracy at twice the longest length, mean over seeds."""
         values = answer_beyond(self.run)

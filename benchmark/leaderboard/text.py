@@ -7,6 +7,7 @@ from kbench.leaderboard.board import REFERENCE, Row, protocols, ranking
 from kbench.leaderboard.ranking import Score
 from kbench.report.format import bracket_text, interval_text, kappa_text, percent
 from kbench.statistics.brackets import Bracket, best_of_grid
+from kbench.statistics.likelihood import Interval
 
 
 def kappa_cell(row: Row) -> str:
@@ -26,7 +27,7 @@ def rank_text(score: Score, scores: Iterable[Score]) -> str:
 
 def score_text(score: Score) -> str:
     """`1.98 [1.76, 2.93]`; a dash for a model that lacks cells."""
-    return "–" if score.score.is_open else interval_text(score.score)
+    return "–" if score.score == Interval(low=None, high=None) else interval_text(score.score)
 
 
 def joint_brackets(row: Row) -> list[Bracket]:
@@ -103,7 +104,7 @@ def _cell(row: Row | None) -> str:
     decided = row.verdict in ("sharing", "interference")
     text = kappa_cell(row)
     mark = " ✓" if row.trust == "verified" else ""
-    old = "" if row.explained else " °"
+    old = "" if row.run.explained else " °"
     return f"[{f'**{text}**' if decided else text}]({row.place}){mark}{old}"
 
 

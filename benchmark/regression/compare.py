@@ -16,6 +16,7 @@ from kbench.regression import TOLERANCE
 from kbench.regression.measured import Measured, Which
 from kbench.statistics.brackets import Bracket
 from kbench.statistics.likelihood import Interval, real_interval
+from kbench.statistics.sharing import sharing_bounds
 
 ALPHA = 0.05
 """Chance of any alarm in a whole comparison whose ratios all lie at the edge of the tolerance."""
@@ -226,18 +227,18 @@ def _n_star(bracket: Bracket) -> Reading:
 
 def _kappa(side: Measured, seed: int) -> Reading:
     """log κ_s: its bounds, and what brackets leave of its middle."""
-    joint = _n_star(side.n_star["joint"][seed])
-    alone = [_n_star(of[seed]) for length, of in side.n_star.items() if length != "joint"]
-    low, middle, high = (
-        math.log(math.fsum(math.exp(x) for x in ends)) if math.inf not in ends else math.inf
-        for ends in zip(*((r.low, math.inf if r.middle is None else r.middle, r.high)
-                          for r in alone), strict=True)
-    )  # fmt: skip
-    if joint.middle is None or middle == math.inf:
-        return Reading(low - joint.high, high - joint.low, None)
-    parts = [math.exp((r.middle or 0.0) - middle) * r.blur for r in alone]
-    spread = math.hypot(joint.blur, *parts)
-    return Reading(low - joint.high, high - joint.low, middle - joint.middle, spread)
+    joint = side.n_star["joint"][seed]
+    alone = [of[seed] for length, of in side.n_star.items() if length != "joint"]
+    bounds = sharing_bounds(alone, joint)
+    low = -math.inf if bounds.low is None else math.log(bounds.low)
+    high = math.inf if bounds.high is None else math.log(bounds.high)
+    middles = [b.middle for b in alone if b.middle is not None]
+    if joint.middle is None or len(middles) < len(alone):
+        return Reading(low, high, None)
+    total = math.fsum(middles)
+    parts = [m / total * _n_star(b).blur for m, b in zip(middles, alone, strict=True)]
+    spread = math.hypot(_n_star(joint).blur, *parts)
+    return Reading(low, high, math.log(total / joint.middle), spread)
 
 
 def _minus(head: Reading, base: Reading) -> Reading:

@@ -50,12 +50,15 @@ def decimals(x: float) -> str:
 
 
 def interval_text(interval: Interval, number: Callable[[float], str] = figures) -> str:
-    """`2.1 [1.6, 2.8]`; `1.9 – 2.3` without an estimate; `< 0.55` or `> 2.1` for a single end."""
+    """`2.1 [1.6, 2.8]`; `1.9 – 2.3` without an estimate; `< 0.55` or `> 2.1` for a single end.
+
+    `2.1 (no interval)` where seeds are one, or too few for either end.
+    """
     low, high, estimate = (
         None if x is None else number(x) for x in (interval.low, interval.high, interval.estimate)
     )
     if low is None and high is None:
-        return "not identified" if estimate is None else f"{estimate} (one seed)"
+        return "not identified" if estimate is None else f"{estimate} (no interval)"
     if low is None:
         return f"< {high}"
     if high is None:
@@ -66,7 +69,7 @@ def interval_text(interval: Interval, number: Callable[[float], str] = figures) 
 def kappa_text(kappa: Interval, memorised: float | None) -> str:
     """κ, marked where more than half of Σ N*_n is universes run out: `2.1 [1.6, 2.8] ‡ 62 %`."""
     text = interval_text(kappa)
-    is_marked = (memorised or 0) > 0.5 and not (kappa.low is None and kappa.high is None)
+    is_marked = (memorised or 0) > 0.5 and not kappa.is_open
     return f"{text} ‡ {memorised:.0%}".replace("%", " %") if is_marked else text
 
 

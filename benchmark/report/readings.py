@@ -57,7 +57,7 @@ def result(progress: Progress) -> dict[str, Any]:
             searched=run.searched,
         ),
         "extrapolation": extrapolation(run),
-        "monotonicity_violations": sum(s.search.violations() for s in run.searches.values()),
+        "monotonicity_violations": run.violations,
         "errors": errors(run),
         "trials": {
             "run": progress.trials_run,

@@ -23,6 +23,7 @@ from kbench.errors import KbenchError
 ENDLESS = math.log(1000)
 """An end further than this factor from the estimate says nothing, and is none."""
 LARGEST = 1e300
+"""Beyond it logs and their sums would overflow."""
 EXACT = 1e-9
 """Half the width that a value known exactly is taken to have."""
 
@@ -50,8 +51,7 @@ def median_interval(
     has an estimate but no interval. With n seeds bounded on the same side only, the median lies
     beyond the last of them with confidence 1 − 2^−n (five seeds: 97 %, four: 94 %): that end is
     there where this is enough, and there is no estimate. An end a thousand times away from the
-    estimate is none. Raises KbenchError for bounds that are
-    not positive, or out of order.
+    estimate is none. Raises KbenchError for bounds that are not positive, or out of order.
 
     >>> found = median_interval([1.2, 1.5, 1.9, None], [1.6, 2.0, 2.6, 2.4])
     >>> f"{found.estimate:.2f} [{found.low:.2f}, {found.high:.2f}]"

@@ -19,8 +19,8 @@ ONE_SEED = 0.7
 """An interval reaches at least so far to either side, in half-widths of a seed's own bounds.
 
 Seeds that all fall into the same brackets share their rounding, and more of them do not undo it;
-0.7 is what two brackets of equal width leave of the sum of their widths. Without it 12 seeds with a
-spread of 0.25 in brackets of ratio 2 cover 88 % (docs/validation.md).
+0.7 is what two brackets of equal width leave of the sum of their widths. What it is for: the last
+table of docs/coverage.md.
 """
 
 

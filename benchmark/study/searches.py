@@ -163,8 +163,15 @@ class CellRun:
 
     @property
     def verdict(self) -> Verdict:
-        """By the interval over seeds alone."""
+        """By the interval over seeds alone; nothing is identified until all searches have ended."""
+        if not self.searched:
+            return "not-identified"
         return verdict(self.kappa, self.brackets(self.cell.joint))
+
+    @property
+    def violations(self) -> int:
+        """Sizes that fail above one that passes."""
+        return sum(s.search.violations() for s in self.searches.values())
 
     @property
     def is_open(self) -> bool:

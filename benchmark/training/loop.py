@@ -125,6 +125,7 @@ def train(
 def _result(
     m: Member, device: str, stacked: bool, wall_s: float, accuracy: Mapping[str, Any]
 ) -> TrialResult:
+    failure = m.failure()
     return TrialResult(
         outcome="passed" if m.reason == "success" else "failed",
         reason=m.reason or "",
@@ -137,8 +138,8 @@ def _result(
         environment=environment(m.trial, device) | ({"stacked": True} if stacked else {}),
         seconds={name: round(seconds, 4) for name, seconds in m.seconds.items()},
         accuracy=accuracy,
-        failure=m.failure(),
-        training_loss=m.best_training_loss if m.failure() in ("memorised", "unfit") else None,
+        failure=failure,
+        training_loss=m.best_training_loss if failure in ("memorised", "unfit") else None,
         curve=m.curve(),
     )
 

@@ -115,8 +115,7 @@ class Member:
         training = self.trial.training
         if loss < self.best_loss:
             self.best_loss, self.best_step = loss, self.steps
-        if fit < self.best_training_loss:
-            self.best_training_loss = fit
+        self.best_training_loss = min(self.best_training_loss, fit)
         self._best_at.append((self.steps, self.best_loss, self.best_training_loss))
         if math.isfinite(loss):
             self._curve.append((self.steps, loss))

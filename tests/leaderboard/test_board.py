@@ -50,7 +50,7 @@ def test_rows_say_what_their_trials_come_to(root):
     assert (other.verdict, other.kappa.is_open) == ("not-learned", True)
     assert other.best_kappa.low is None
     assert other.best_kappa.high < 1
-    assert not other.explained
+    assert not other.run.explained
     assert other.memorised == 0
     (short,) = [r for r in rows if not r.has_kappa]
     assert (short.model, short.run.cell.distribution) == ("lstm", "short-to-long")

@@ -96,7 +96,7 @@ def test_brackets_as_text(bracket, text):
         (Interval(low=None, high=0.0729), "< 0.0729"),
         (Interval(low=None, high=0.0729, estimate=0.01), "< 0.0729"),
         (Interval(low=103, high=None), "> 103"),
-        (Interval(low=None, high=None, estimate=2.0), "2.00 (one seed)"),
+        (Interval(low=None, high=None, estimate=2.0), "2.00 (no interval)"),
         (Interval(low=None, high=None), "not identified"),
     ],
 )

@@ -1,7 +1,6 @@
 """κ from brackets: arithmetic by hand, censoring, verdicts; and the studies' own simulation."""
 
 import runpy
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -166,9 +165,7 @@ def test_not_learned_is_where_no_seed_learned_all_lengths_and_kappa_says_nothing
 
 def simulated():
     """The module that the studies draw from."""
-    module = runpy.run_path(str(STUDIES / "simulated.py"))
-    sys.modules.pop("simulated", None)
-    return module
+    return runpy.run_path(str(STUDIES / "simulated.py"))
 
 
 def test_the_studies_search_as_kbench_does():

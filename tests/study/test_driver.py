@@ -5,7 +5,7 @@ import random
 
 import pytest
 from conftest import FakeExecutor, changed, fill, made_up
-from test_cell import THRESHOLDS, document, rule, run, stable
+from test_cell import THRESHOLDS, broken_off, document, rule, run, stable
 
 from kbench.statistics.search import Probe
 from kbench.study.driver import Driver, recall
@@ -45,16 +45,7 @@ def test_a_second_run_runs_nothing_and_says_the_same(wide, tmp_path):
 def test_a_run_broken_off_anywhere_goes_on_without_repeating_a_trial(wide, tmp_path):
     with Store(tmp_path / "whole") as store:
         whole = document(run(wide, store, FakeExecutor(rule)).progress)
-    ran = []
-    for stop_after in (1, 3, 10, 20, None):
-        executor = FakeExecutor(rule)
-        with Store(tmp_path / "broken") as store:
-            driver = Driver(
-                [wide], store, executor, lambda e=executor, n=stop_after: len(e.ran) == n
-            )
-            for _ in driver.run():
-                pass
-        ran += [t.key() for t in executor.ran]
+    driver, ran = broken_off(wide, rule, (1, 3, 10, 20), tmp_path / "broken")
     assert len(set(ran)) == len(ran)
     assert stable(document(driver.progress)) == stable(whole)
 

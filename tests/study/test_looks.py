@@ -5,10 +5,9 @@ import random
 
 import pytest
 from conftest import FakeExecutor, changed
-from test_cell import document, run, stable
+from test_cell import broken_off, document, run, stable
 
 from kbench.protocol import Seeds
-from kbench.study.driver import Driver
 from kbench.study.plan import plan
 from kbench.study.searches import CellRun
 from kbench.study.store import Store
@@ -92,16 +91,7 @@ def test_broken_off_anywhere_it_ends_with_the_same_seeds_and_digest(looking, tmp
     rule = needs(3, 0.25)
     with Store(tmp_path / "whole") as store:
         whole = stable(document(run(looking, store, FakeExecutor(rule)).progress))
-    ran = []
-    for stop_after in (1, 7, 20, 30, 40, None):
-        executor = FakeExecutor(rule)
-        with Store(tmp_path / "broken") as store:
-            driver = Driver(
-                [looking], store, executor, lambda e=executor, n=stop_after: len(e.ran) == n
-            )
-            for _ in driver.run():
-                pass
-        ran += [t.key() for t in executor.ran]
+    driver, ran = broken_off(looking, rule, (1, 7, 20, 30, 40), tmp_path / "broken")
     assert len(set(ran)) == len(ran)
     found = stable(document(driver.progress))
     assert found["seeds"] == whole["seeds"] == [1, 2, 3, 4, 5]
