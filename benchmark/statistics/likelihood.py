@@ -10,7 +10,7 @@ over the spread: all m for which
 which is the t-interval itself where every value is known (Cox and Hinkley, *Theoretical
 Statistics*, 1974, section 5.2), and wider than the usual cut by χ² where seeds are few. Where every
 seed is bounded on the same side only, no distribution is assumed: a sign test gives the one end.
-How often the interval holds the true median: `studies/coverage.py`.
+How often the interval holds the true median: `studies/interval_coverage.py`.
 """
 
 import functools

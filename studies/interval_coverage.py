@@ -4,7 +4,7 @@ Cells are drawn and measured as in `simulated.py`. Every setting below differs f
 or, in the second table, in all ways at once (drawn from all combinations). About eight minutes on
 two cores.
 
-    python studies/coverage.py > coverage.txt
+    python studies/interval_coverage.py > coverage.txt
 """
 
 import argparse
