@@ -15,7 +15,7 @@ import pkgutil
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, TypeVar
@@ -37,6 +37,10 @@ class Entry(Generic[T]):
     presets: Mapping[str, Mapping[str, Any]] | None
     """Keyword arguments of the class by protocol family (`quick`, `cpu`, `paper`); None where
     the numbers and names among its constructor's defaults are all there is."""
+
+    earlier: Mapping[int, str] = field(default_factory=dict)
+    """Earlier versions whose results still stand, with the digest of their source: they compute the
+    same function, and differ from this one in the last digits at most."""
 
     def preset(self, family: str) -> Mapping[str, Any]:
         """The arguments for a protocol family; raises KbenchError where there are none."""
@@ -68,12 +72,19 @@ class Registry:
         self._points: importlib.metadata.EntryPoints | None = None
 
     def register(
-        self, name: str, *, version: int, presets: Mapping[str, Mapping[str, Any]]
+        self,
+        name: str,
+        *,
+        version: int,
+        presets: Mapping[str, Mapping[str, Any]],
+        earlier: Mapping[int, str] | None = None,
     ) -> Callable[[T], T]:
         """Decorator that files a class under `name`; a name taken twice raises KbenchError."""
 
         def add(cls: T) -> T:
-            entry = Entry(name=name, cls=cls, version=version, presets=presets)
+            entry = Entry(
+                name=name, cls=cls, version=version, presets=presets, earlier=earlier or {}
+            )
             if self._loading is not None:
                 self._loading.append(entry)
                 return cls

@@ -10,6 +10,7 @@ from kbench.leaderboard import trust
 from kbench.leaderboard.entry import Entry, parse, read_text
 from kbench.leaderboard.place import model_label, task_label
 from kbench.leaderboard.ranking import Score, Shared, rank, shared
+from kbench.registry import models
 from kbench.report.readings import answer_beyond, best_kappa, memorised
 from kbench.statistics.likelihood import Interval
 from kbench.statistics.sharing import Verdict
@@ -55,6 +56,12 @@ class Row:
     def supervision(self) -> str:
         """`outcome`, `cot` or `aligned`."""
         return self.entry.settings.supervision
+
+    @property
+    def is_earlier(self) -> bool:
+        """Was it measured with an earlier version of a registered model?"""
+        version = self.entry.settings.model_version
+        return isinstance(version, int) and version != models[self.entry.settings.model].version
 
     @property
     def has_kappa(self) -> bool:

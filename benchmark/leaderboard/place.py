@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from kbench.errors import KbenchError
 from kbench.registry import tasks
 from kbench.study.cell import Cell
+from kbench.study.request import backend_options
 
 
 def location(cell: Cell) -> PurePosixPath:
@@ -73,9 +74,7 @@ def command(cell: Cell) -> str:
         words += ["--distribution", cell.distribution]
     if cell.extrapolate:
         words += ["--extrapolate", ",".join(map(str, cell.extrapolate))]
-    if cell.backend != "torch":
-        words += ["--backend", cell.backend, "--device", "cuda"]
-    return shlex.join(words)
+    return shlex.join([*words, *backend_options(cell.model, cell.backend)])
 
 
 def _file_name(*parts: str) -> str:

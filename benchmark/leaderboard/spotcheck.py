@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from kbench.leaderboard.entry import Entry, Row, Trials
 from kbench.leaderboard.place import is_own
 from kbench.leaderboard.validation import describe
-from kbench.ops.scan import missing
+from kbench.ops.backends import missing
+from kbench.registry import models
 from kbench.statistics.search import Probe
 from kbench.study.executors import Executor
 from kbench.study.searches import CellRun
@@ -49,6 +50,8 @@ def why_not(entry: Entry, device: str) -> str | None:
     settings = entry.settings
     if is_own(entry.cell()):
         return f"that would execute {settings.model}"
+    if (here := models[settings.model].version) != settings.model_version:
+        return f"{settings.model}: version {settings.model_version} is here no more, {here} is"
     reason = missing(settings.backend, device)
     return f"{settings.backend}: {reason}" if reason else None
 

@@ -48,7 +48,8 @@ def markdown(rows: Sequence[Row]) -> str:
         "any number of samples tried. *not identified*: the seeds say neither. ‡: so much of "
         "Σ N\\*_n is lengths whose samples ran out before they were learned. ✓: trials near N\\* "
         "were run again by the maintainers. °: measured before kbench recorded why a run failed, "
-        "so that every failure counts as too few samples.",
+        "so that every failure counts as too few samples. †: measured with an earlier version of "
+        "the model, which computes the same function and differs in the last digits at most.",
         f"Models are ranked by the geometric mean, over cells, of κ relative to `{REFERENCE}`, of "
         "each seed; the median over seeds is shown with its interval. Where no size suffices for "
         "all lengths together, N\\* lies between the largest N tried and all samples there are, "
@@ -105,6 +106,7 @@ def _cell(row: Row | None) -> str:
     text = kappa_cell(row)
     mark = " ✓" if row.trust == "verified" else ""
     old = "" if row.run.explained else " °"
+    old += " †" if row.is_earlier else ""
     return f"[{f'**{text}**' if decided else text}]({row.place}){mark}{old}"
 
 

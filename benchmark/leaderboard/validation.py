@@ -156,13 +156,16 @@ def _version_problems(
     entry: Entry, kind: str, registry: Registry, name: str, version: int | str
 ) -> Iterator[str]:
     registered = registry[name]
-    if registered.version != version:
+    if registered.version == version:
+        digest = source_sha256(registry, name, version)
+    elif isinstance(version, int) and version in registered.earlier:
+        digest = registered.earlier[version]
+    else:
         yield f"{kind} {name}: measured in version {version}, here it is {registered.version}"
         return
-    digest = source_sha256(registry, name, version)
     for other in sorted({str(e.get(f"{kind}_source")) for e in entry.environments} - {digest}):
         yield (
-            f"{kind} {name}: measured with source {other[:19]}…, here version {version} is "
+            f"{kind} {name}: measured with source {other[:19]}…, version {version} is "
             f"{digest[:19]}…"
         )
 
