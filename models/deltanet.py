@@ -11,6 +11,9 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from kbench.ops.convolution import short_convolution
+from kbench.ops.norms import RMSNorm, normalize
+from kbench.ops.positions import at_positions, time_first
 from kbench.registry import models
 
 
@@ -37,7 +40,10 @@ def delta_rule(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, start: Any = None)
 
 
 class Mixer(nn.Module):
-    """q, k, v from a short causal convolution and SiLU, q and k of length 1; delta rule; norm."""
+    """q, k, v from a short causal convolution and SiLU, q and k of length 1; delta rule; norm.
+
+    Time comes first here, as the convolution wants it.
+    """
 
     def __init__(self, width: int, heads: int, steps: int, conv: int = 4) -> None:
         super().__init__()
@@ -49,24 +55,24 @@ class Mixer(nn.Module):
         self.taps = nn.Parameter(torch.empty(conv, sum(self.sizes)))
         nn.init.uniform_(self.taps, -(conv**-0.5), conv**-0.5)
         self.beta = nn.Linear(width, steps * heads, bias=False)
-        self.norm = nn.RMSNorm(head, eps=1e-5)
+        self.norm = RMSNorm(head, eps=1e-5)
         self.out = nn.Linear(inner, width, bias=False)
 
-    def forward(self, x_BTD: Tensor, past: Any = None) -> tuple[Tensor, Any]:
-        """x_BTD → x_BTD; the convolution's last inputs, and S."""
-        qkv, W = self.qkv(x_BTD), len(self.taps)
-        tail, start = (qkv.new_zeros(len(qkv), W - 1, qkv.shape[2]), None) if past is None else past
-        padded = torch.cat([tail, qkv], dim=1)
-        T = qkv.shape[1]
-        conv = sum((padded[:, w : w + T] * tap for w, tap in enumerate(self.taps)), start=0.0)
-        q, k, v = F.silu(torch.as_tensor(conv)).split(self.sizes, dim=-1)
-        per_step = "b t (n h d) -> b h (t n) d"
-        q = F.normalize(rearrange(q, per_step, n=1, h=self.heads), dim=-1)
-        k = F.normalize(rearrange(k, per_step, n=self.steps, h=self.heads), dim=-1)
+    def forward(
+        self, x_TBD: Tensor, past: Any = None, at_P: Tensor | None = None
+    ) -> tuple[Tensor, Any]:
+        """x_TBD → x_TBD, or x_PD at some positions; the convolution's last inputs, and S."""
+        inputs, start = past or (None, None)
+        qkv_TBE, inputs = short_convolution(self.qkv(x_TBD), self.taps, None, inputs)
+        q, k, v = qkv_TBE.split(self.sizes, dim=-1)
+        per_step = "t b (n h d) -> b h (t n) d"
+        q = normalize(rearrange(q, per_step, n=1, h=self.heads))
+        k = normalize(rearrange(k, per_step, n=self.steps, h=self.heads))
         v = rearrange(v, per_step, n=self.steps, h=self.heads)
-        beta = rearrange(2 * self.beta(x_BTD).sigmoid(), "b t (n h) -> b h (t n)", n=self.steps)
+        beta = rearrange(2 * self.beta(x_TBD).sigmoid(), "t b (n h) -> b h (t n)", n=self.steps)
         y_BHTD, end = delta_rule(q, k, v, beta, start)
-        return self.out(rearrange(self.norm(y_BHTD), "b h t d -> b t (h d)")), (padded[:, T:], end)
+        y_TBD = rearrange(self.norm(y_BHTD), "b h t d -> t b (h d)")
+        return self.out(at_positions(y_TBD, at_P)), (inputs, end)
 
 
 class SwiGLU(nn.Module):
@@ -86,7 +92,8 @@ class SwiGLU(nn.Module):
 
 @models.register(
     "deltanet",
-    version=1,
+    version=2,
+    earlier={1: "sha256:0266aa80410bcb3aafd89ef99abc603a3ccb6ad791fdb8a5d915da3648878966"},
     presets={
         "quick": {"width": 64, "layers": 1, "heads": 4},
         "cpu": {"width": 64, "layers": 2, "heads": 4},
@@ -105,21 +112,25 @@ class DeltaNet(nn.Module):
         self.embedding = nn.Embedding(vocab_size, width)
         self.mixers = nn.ModuleList(Mixer(width, heads, self.steps) for _ in range(layers))
         self.mlps = nn.ModuleList(SwiGLU(width) for _ in range(layers))
-        self.norms = nn.ModuleList(nn.RMSNorm(width, eps=1e-5) for _ in range(2 * layers))
-        self.norm = nn.RMSNorm(width, eps=1e-5)
+        self.norms = nn.ModuleList(RMSNorm(width, eps=1e-5) for _ in range(2 * layers))
+        self.norm = RMSNorm(width, eps=1e-5)
         self.head = nn.Linear(width, vocab_size, bias=False)
 
-    def forward(self, tokens_BT: Tensor) -> Tensor:
-        """tokens_BT int64 → logits_BTV."""
-        return self.extend(tokens_BT)[0]
+    def forward(self, tokens_BT: Tensor, at_P: Tensor | None = None) -> Tensor:
+        """tokens_BT int64 → logits_BTV, or logits_PV at these positions of the B · T."""
+        return self.extend(tokens_BT, at_P=at_P)[0]
 
-    def extend(self, tokens_BT: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+    def extend(
+        self, tokens_BT: Tensor, state: Any = None, at_P: Tensor | None = None
+    ) -> tuple[Tensor, Any]:
         """The state is, of every block, the last inputs of the convolution and S."""
-        x_BTD, pasts = self.embedding(tokens_BT), state or [None] * len(self.mixers)
-        state = []
+        x, pasts = self.embedding(tokens_BT.T), state or [None] * len(self.mixers)
+        at_P, state = time_first(at_P, tokens_BT), []
         for i, (mixer, mlp, past) in enumerate(zip(self.mixers, self.mlps, pasts, strict=True)):
-            y_BTD, past = mixer(self.norms[2 * i](x_BTD), past)
-            x_BTD = x_BTD + y_BTD
-            x_BTD = x_BTD + mlp(self.norms[2 * i + 1](x_BTD))
+            here = at_P if mixer is self.mixers[-1] else None
+            y, past = mixer(self.norms[2 * i](x), past, here)
+            x = at_positions(x, here) + y
+            x = x + mlp(self.norms[2 * i + 1](x))
             state.append(past)
-        return self.head(self.norm(x_BTD)), state
+        logits = self.head(self.norm(x))
+        return logits.transpose(0, 1) if at_P is None else logits, state

@@ -10,7 +10,8 @@ from kbench.registry import models
 
 @models.register(
     "deltaproduct",
-    version=1,
+    version=2,
+    earlier={1: "sha256:c80422227c8b8145fab10251f329a63b1030564ccc3eedfcbeb2b1ccbab1a807"},
     presets={
         "quick": {"width": 64, "layers": 1, "heads": 4},
         "cpu": {"width": 64, "layers": 2, "heads": 4},

@@ -10,12 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from kbench.models.transformer_nope import Attention, Block, init_gpt2
+from kbench.ops.positions import at_positions
 from kbench.registry import models
 
 
 @models.register(
     "looped-transformer",
-    version=1,
+    version=2,
+    earlier={1: "sha256:1993ed24dd5a25e68721afd6b60e958a9a085abca9dad2643d6adbdd4a2cd418"},
     presets={
         "quick": {"width": 64, "heads": 4, "loops": 4},
         "cpu": {"width": 64, "heads": 4, "loops": 6},
@@ -40,21 +42,24 @@ class LoopedTransformer(nn.Module):
         self.head = nn.Linear(width, vocab_size, bias=False)
         init_gpt2(self, loops or max_len)
 
-    def forward(self, tokens_BT: Tensor) -> Tensor:
-        """tokens_BT int64 → logits_BTV."""
-        return self.extend(tokens_BT)[0]
+    def forward(self, tokens_BT: Tensor, at_P: Tensor | None = None) -> Tensor:
+        """tokens_BT int64 → logits_BTV, or logits_PV at these positions of the B · T."""
+        return self.extend(tokens_BT, at_P=at_P)[0]
 
-    def extend(self, tokens_BT: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+    def extend(
+        self, tokens_BT: Tensor, state: Any = None, at_P: Tensor | None = None
+    ) -> tuple[Tensor, Any]:
         """The state is the keys and values of every loop; of a growing number, the tokens."""
         if self.loops is None:
             tokens_BS = tokens_BT if state is None else torch.cat([state, tokens_BT], dim=1)
-            return self._grow(tokens_BS)[:, -tokens_BT.shape[1] :], tokens_BS
+            h_BTD = self._grow(tokens_BS)[:, -tokens_BT.shape[1] :]
+            return self.head(self.norm(at_positions(h_BTD, at_P))), tokens_BS
         x_BTD = self.embedding(tokens_BT)
-        h_BTD, pasts = torch.zeros_like(x_BTD), []
-        for past in state or [None] * self.loops:
-            h_BTD, past = self.block(h_BTD + x_BTD, past)
+        h, pasts = torch.zeros_like(x_BTD), []
+        for loop, past in enumerate(state or [None] * self.loops, start=1):
+            h, past = self.block(h + x_BTD, past, at_P if loop == self.loops else None)
             pasts.append(past)
-        return self.head(self.norm(h_BTD)), pasts
+        return self.head(self.norm(h)), pasts
 
     def _grow(self, tokens_BT: Tensor) -> Tensor:
         x_BTD = self.embedding(tokens_BT)
@@ -62,4 +67,4 @@ class LoopedTransformer(nn.Module):
         for t in range(x_BTD.shape[1]):
             h_BTD, _ = self.block(h_BTD + x_BTD)
             read.append(h_BTD[:, t])
-        return self.head(self.norm(torch.stack(read, dim=1)))
+        return torch.stack(read, dim=1)

@@ -10,7 +10,8 @@ from kbench.registry import models
 
 @models.register(
     "mamba-neg",
-    version=1,
+    version=2,
+    earlier={1: "sha256:a25060ed36b75a6de0e39b0b86b7377ff15ddef9864aeac8106c43615c0eda06"},
     presets={
         "quick": {"width": 32, "layers": 2},
         "cpu": {"width": 64, "layers": 2},
@@ -20,5 +21,5 @@ from kbench.registry import models
 class MambaNeg(Mamba):
     """Mamba whose decays are 2 exp(ΔA) − 1; the kernel of mamba-ssm does not have them."""
 
-    backends = ("torch",)
+    backends = ("torch", "numba")
     low = -1.0

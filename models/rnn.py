@@ -2,14 +2,21 @@
 
 from typing import Any
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kbench.ops.positions import at_positions, time_first
+from kbench.ops.recurrence import Elman
 from kbench.registry import models
+
+WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 @models.register(
     "rnn",
-    version=1,
+    version=2,
+    earlier={1: "sha256:7e9d9b55cbbb4c4a5e2d78c374c7aabdb3d0db50056b7abfd519c5f9fdc04cde"},
     presets={
         "quick": {"width": 64, "layers": 1},
         "cpu": {"width": 64, "layers": 1},
@@ -28,11 +35,24 @@ class RNN(nn.Module):
         self.recurrence = nn.RNN(width, width, layers, batch_first=True)
         self.head = nn.Linear(width, vocab_size)
 
-    def forward(self, tokens_BT: Tensor) -> Tensor:
-        """tokens_BT int64 → logits_BTV."""
-        return self.extend(tokens_BT)[0]
+    def forward(self, tokens_BT: Tensor, at_P: Tensor | None = None) -> Tensor:
+        """tokens_BT int64 → logits_BTV, or logits_PV at these positions of the B · T."""
+        return self.extend(tokens_BT, at_P=at_P)[0]
 
-    def extend(self, tokens_BT: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+    def extend(
+        self, tokens_BT: Tensor, state: Any = None, at_P: Tensor | None = None
+    ) -> tuple[Tensor, Any]:
         """The state is h of every layer."""
-        h_BTD, state = self.recurrence(self.embedding(tokens_BT), state)
-        return self.head(h_BTD), state
+        starts, last = state if state is not None else [None] * self.recurrence.num_layers, []
+        h_TBH = self.embedding.weight
+        for layer, start in enumerate(starts):
+            W, U, b, d = (getattr(self.recurrence, f"{name}_l{layer}") for name in WEIGHTS)
+            pre_TBG = F.linear(h_TBH, W, b + d)
+            if layer == 0:  # of every token there is; each position takes its own
+                pre_TBG = F.embedding(tokens_BT.T, pre_TBG)
+            if start is None:
+                start = pre_TBG.new_zeros(pre_TBG.shape[1], U.shape[1])
+            h_TBH = Elman.apply(pre_TBG, U, start)
+            last.append(h_TBH[-1])
+        h = at_positions(h_TBH, time_first(at_P, tokens_BT))
+        return self.head(h_TBH.transpose(0, 1) if at_P is None else h), torch.stack(last)

@@ -7,6 +7,9 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from kbench.ops.attention import attention, causal_mask
+from kbench.ops.gelu import GELU
+from kbench.ops.positions import at_positions
 from kbench.registry import models
 
 
@@ -23,18 +26,18 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * inner)
         self.out = nn.Linear(inner, width)
 
-    def forward(self, x_BTD: Tensor, past: Any = None) -> tuple[Tensor, Any]:
+    def forward(
+        self, x_BTD: Tensor, past: Any = None, at_P: Tensor | None = None
+    ) -> tuple[Tensor, Any]:
         """softmax(q kᵀ / √d) v over the positions up to the present one; keys and values so far."""
         q, k, v = rearrange(
             self.qkv(x_BTD), "b t (three h d) -> three b h t d", three=3, h=self.heads
-        )
+        ).contiguous()
         if past is not None:
             k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
-        scores_BHTS = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])
-        T, S = scores_BHTS.shape[-2:]
-        future_TS = torch.ones(T, S, dtype=torch.bool, device=x_BTD.device).triu(1 + S - T)
-        weights_BHTS = scores_BHTS.masked_fill(future_TS, -math.inf).softmax(-1)
-        return self.out(rearrange(weights_BHTS @ v, "b h t d -> b t (h d)")), (k, v)
+        y_BHTD = attention(q, k, v, causal_mask(q.shape[2], k.shape[2], q))
+        y_BTD = rearrange(y_BHTD, "b h t d -> b t (h d)")
+        return self.out(at_positions(y_BTD, at_P)), (k, v)
 
 
 class Block(nn.Module):
@@ -45,20 +48,21 @@ class Block(nn.Module):
         self.norm_attention = nn.LayerNorm(width)
         self.attention = Attention(width, heads)
         self.norm_mlp = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width)
-        )
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), GELU(), nn.Linear(4 * width, width))
 
-    def forward(self, x_BTD: Tensor, past: Any = None) -> tuple[Tensor, Any]:
-        """x_BTD → x_BTD, and the keys and values so far."""
-        mixed_BTD, past = self.attention(self.norm_attention(x_BTD), past)
-        x_BTD = x_BTD + mixed_BTD
-        return x_BTD + self.mlp(self.norm_mlp(x_BTD)), past
+    def forward(
+        self, x_BTD: Tensor, past: Any = None, at_P: Tensor | None = None
+    ) -> tuple[Tensor, Any]:
+        """x_BTD → x_BTD, or x_PD at some positions; and the keys and values so far."""
+        mixed, past = self.attention(self.norm_attention(x_BTD), past, at_P)
+        x = at_positions(x_BTD, at_P) + mixed
+        return x + self.mlp(self.norm_mlp(x)), past
 
 
 @models.register(
     "transformer",
-    version=1,
+    version=2,
+    earlier={1: "sha256:dc06c8a86d1d58b8f9d4a02aecf629469171941e02b6a52df4b1dbf28a82db99"},
     presets={
         "quick": {"width": 64, "layers": 1, "heads": 4},
         "cpu": {"width": 64, "layers": 2, "heads": 4},
@@ -90,11 +94,13 @@ class Transformer(nn.Module):
                     parameter, std=0.02 / math.sqrt(2 * layers) if into_residual else 0.02
                 )
 
-    def forward(self, tokens_BT: Tensor) -> Tensor:
-        """tokens_BT int64 → logits_BTV."""
-        return self.extend(tokens_BT)[0]
+    def forward(self, tokens_BT: Tensor, at_P: Tensor | None = None) -> Tensor:
+        """tokens_BT int64 → logits_BTV, or logits_PV at these positions of the B · T."""
+        return self.extend(tokens_BT, at_P=at_P)[0]
 
-    def extend(self, tokens_BT: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+    def extend(
+        self, tokens_BT: Tensor, state: Any = None, at_P: Tensor | None = None
+    ) -> tuple[Tensor, Any]:
         """The state is the keys and values of every block."""
         pasts = state or [None] * len(self.blocks)
         start = 0 if state is None else state[0][0].shape[2]
@@ -102,6 +108,6 @@ class Transformer(nn.Module):
         x_BTD = self.embedding(tokens_BT) + self.positions(time_T)
         state = []
         for block, past in zip(self.blocks, pasts, strict=True):
-            x_BTD, past = block(x_BTD, past)
+            x_BTD, past = block(x_BTD, past, at_P if block is self.blocks[-1] else None)
             state.append(past)
         return self.head(self.norm(x_BTD)), state

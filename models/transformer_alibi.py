@@ -8,6 +8,8 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from kbench.models.transformer_nope import TransformerNoPE
+from kbench.ops.attention import attention, causal_mask
+from kbench.ops.positions import at_positions
 from kbench.registry import models
 
 
@@ -38,26 +40,27 @@ class Attention(nn.Module):
         self.slopes_H: Tensor
         self.register_buffer("slopes_H", torch.tensor(slopes(heads)), persistent=False)
 
-    def forward(self, x_BTD: Tensor, past: Any = None) -> tuple[Tensor, Any]:
+    def forward(
+        self, x_BTD: Tensor, past: Any = None, at_P: Tensor | None = None
+    ) -> tuple[Tensor, Any]:
         """softmax(q kᵀ / √d − slope · (i − j)) v; keys and values so far."""
         q, k, v = rearrange(
             self.qkv(x_BTD), "b t (three h d) -> three b h t d", three=3, h=self.heads
-        )
+        ).contiguous()
         if past is not None:
             k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
-        scores_BHTS = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])
-        T, S = scores_BHTS.shape[-2:]
-        ahead_TS = torch.arange(S, device=x_BTD.device) - torch.arange(
-            S - T, S, device=x_BTD.device
-        ).unsqueeze(-1)
-        scores_BHTS = scores_BHTS + self.slopes_H[:, None, None] * ahead_TS
-        weights_BHTS = scores_BHTS.masked_fill(ahead_TS > 0, -math.inf).softmax(-1)
-        return self.out(rearrange(weights_BHTS @ v, "b h t d -> b t (h d)")), (k, v)
+        T, S = q.shape[2], k.shape[2]
+        time_S = torch.arange(S, device=x_BTD.device)
+        ahead_TS = time_S - time_S[S - T :].unsqueeze(-1)
+        bias_HTS = self.slopes_H[:, None, None] * ahead_TS + causal_mask(T, S, q)
+        y_BTD = rearrange(attention(q, k, v, bias_HTS), "b h t d -> b t (h d)")
+        return self.out(at_positions(y_BTD, at_P)), (k, v)
 
 
 @models.register(
     "transformer-alibi",
-    version=1,
+    version=2,
+    earlier={1: "sha256:59e1e1dcdc5e31d3c6038ae9a02860bb17f51e9b760a3925facf18cea478d34a"},
     presets={
         "quick": {"width": 64, "layers": 1, "heads": 4},
         "cpu": {"width": 64, "layers": 2, "heads": 4},

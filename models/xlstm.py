@@ -5,13 +5,17 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
+from kbench.ops.norms import layer_norm
+from kbench.ops.positions import at_positions, time_first
+from kbench.ops.recurrence import SLSTM as slstm
 from kbench.registry import models
 
 
 class SLSTM(nn.Module):
-    """Scalar memory with exponential input gate, mixed within heads, x_BTD → h_BTD.
+    """Scalar memory with exponential input gate, mixed within heads, x_TBD → h_TBD.
 
     i, f, z, o = W x_t + b + R h_{t-1}, R block-diagonal over heads
     m_t = max(log σ(f) + m_{t-1}, i);  i' = exp(i − m_t);  f' = exp(log σ(f) + m_{t-1} − m_t)
@@ -31,30 +35,20 @@ class SLSTM(nn.Module):
         self.norm = nn.GroupNorm(heads, heads * head)
         self.out = nn.Linear(heads * head, width, bias=False)
 
-    def forward(self, x_BTD: Tensor, past: Any = None) -> tuple[Tensor, Any]:
+    def forward(
+        self, x_TBD: Tensor, past: Any = None, at_P: Tensor | None = None
+    ) -> tuple[Tensor, Any]:
         """The input's part of the gates for all positions at once, the rest step by step."""
-        B = len(x_BTD)
-        pre_TB4HD = self.gates(x_BTD).unflatten(-1, self.shape).transpose(0, 1)
+        pre_TABG = rearrange(
+            self.gates(x_TBD), "t b (gates a d) -> t a b (gates d)", gates=4, a=self.shape[1]
+        )
         if past is None:
-            h = c = n = x_BTD.new_zeros(B, *self.shape[1:])
-            m = torch.full_like(h, -math.inf)
-        else:
-            h, c, n, m = past
-        hs = []
-        for pre_B4HD in pre_TB4HD:
-            mixed_HB = torch.bmm(h.transpose(0, 1), self.recurrent)
-            mixed_B4HD = mixed_HB.unflatten(-1, (4, -1)).permute(1, 2, 0, 3)
-            i, f, z, o = (pre_B4HD + mixed_B4HD).unbind(1)
-            kept = F.logsigmoid(f) + m
-            m = torch.maximum(kept, i)
-            into, keep = torch.exp(i - m), torch.exp(kept - m)
-            c = keep * c + into * z.tanh()
-            n = keep * n + into
-            h = o.sigmoid() * c / n
-            hs.append(h)
-        h_BTD = torch.stack(hs, dim=1).flatten(2)
-        normed_BTD = self.norm(h_BTD.flatten(0, 1)).unflatten(0, (B, -1))
-        return self.out(normed_BTD), (h, c, n, m)
+            h = c = n = pre_TABG.new_zeros(*pre_TABG.shape[1:3], self.shape[2])
+            past = h, c, n, torch.full_like(h, -math.inf)
+        h_TABD, *after = slstm.apply(pre_TABG.contiguous(), self.recurrent, *past)[:4]
+        h_TBD = rearrange(layer_norm(h_TABD, self.norm.eps), "t a b d -> t b (a d)")
+        h_TBD = h_TBD * self.norm.weight + self.norm.bias
+        return self.out(at_positions(h_TBD, at_P)), (h_TABD[-1], *after)
 
 
 class GatedMLP(nn.Module):
@@ -74,7 +68,8 @@ class GatedMLP(nn.Module):
 
 @models.register(
     "xlstm",
-    version=1,
+    version=2,
+    earlier={1: "sha256:f70828f9fe154f4ac7a0210b216ca479c8dd600dea10a694ff32575163af1c6c"},
     presets={
         "quick": {"width": 64, "layers": 1, "heads": 4},
         "cpu": {"width": 64, "layers": 2, "heads": 4},
@@ -98,17 +93,21 @@ class XLSTM(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, vocab_size, bias=False)
 
-    def forward(self, tokens_BT: Tensor) -> Tensor:
-        """tokens_BT int64 → logits_BTV."""
-        return self.extend(tokens_BT)[0]
+    def forward(self, tokens_BT: Tensor, at_P: Tensor | None = None) -> Tensor:
+        """tokens_BT int64 → logits_BTV, or logits_PV at these positions of the B · T."""
+        return self.extend(tokens_BT, at_P=at_P)[0]
 
-    def extend(self, tokens_BT: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+    def extend(
+        self, tokens_BT: Tensor, state: Any = None, at_P: Tensor | None = None
+    ) -> tuple[Tensor, Any]:
         """The state is h, c, n and m of every block."""
-        x_BTD, pasts = self.embedding(tokens_BT), state or [None] * len(self.cells)
-        state = []
+        x, pasts = self.embedding(tokens_BT.T), state or [None] * len(self.cells)
+        at_P, state = time_first(at_P, tokens_BT), []
         for i, (cell, mlp, past) in enumerate(zip(self.cells, self.mlps, pasts, strict=True)):
-            y_BTD, past = cell(self.norms[2 * i](x_BTD), past)
-            x_BTD = x_BTD + y_BTD
-            x_BTD = x_BTD + mlp(self.norms[2 * i + 1](x_BTD))
+            here = at_P if cell is self.cells[-1] else None
+            y, past = cell(self.norms[2 * i](x), past, here)
+            x = at_positions(x, here) + y
+            x = x + mlp(self.norms[2 * i + 1](x))
             state.append(past)
-        return self.head(self.norm(x_BTD)), state
+        logits = self.head(self.norm(x))
+        return logits.transpose(0, 1) if at_P is None else logits, state

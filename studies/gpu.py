@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from kbench.ops.scan import missing
+from kbench.ops.backends import missing
 from kbench.registry import models
 from kbench.training.cohort import Cohort
 from kbench.training.loop import _stacks

@@ -34,11 +34,11 @@ TRAINING = Training(
 )  # fmt: skip
 
 
-def member(model: str, presets: str, longest: int) -> Member:
+def member(model: str, presets: str, longest: int, backend: str = "torch") -> Member:
     """A trial that never ends."""
     trial = Trial(
         model=model, model_version=models[model].version, size=models[model].preset(presets),
-        backend="torch", task="modadd", task_version=1, task_params={"m": 10}, supervision="cot",
+        backend=backend, task="modadd", task_version=1, task_params={"m": 10}, supervision="cot",
         lengths=tuple(range(2, longest + 1)), distribution="uniform", n_samples=256,
         learning_rate=1e-3, seed=1, protocol="floor-1", training=TRAINING,
     )  # fmt: skip

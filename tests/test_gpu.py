@@ -9,7 +9,9 @@ from test_cohort import SMALL, STACKABLE, cohort_of
 from test_scan import scan_inputs
 from trials import a_trial, splits
 
-from kbench.ops.scan import kernel_scan, missing, torch_scan
+from kbench.ops.backends import missing
+from kbench.ops.scan import torch_scan
+from kbench.ops.scan_mamba_ssm import kernel_scan
 from kbench.registry import models
 from kbench.statistics.search import Probe
 from kbench.training.cohort import Cohort

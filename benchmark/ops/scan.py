@@ -1,15 +1,13 @@
-"""The selective scan of Mamba (Gu & Dao 2023, arXiv 2312.00752, section 3.2), in two backends."""
+"""The selective scan of Mamba (Gu & Dao 2023, arXiv 2312.00752, section 3.2), in plain torch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from kbench.errors import KbenchError, unknown
 
-
-def _side_by_side(info: Any, in_dims: Any, inputs: Any, axes: Sequence[int]) -> list[Any]:
+def side_by_side(info: Any, in_dims: Any, inputs: Any, axes: Sequence[int]) -> list[Any]:
     """The members of a stack along these axes of the inputs that are tensors."""
     return [
         z if not isinstance(z, Tensor)
@@ -69,7 +67,7 @@ class SelectiveScan(torch.autograd.Function):
     @staticmethod
     def vmap(info: Any, in_dims: Any, *inputs: Any) -> Any:
         """All members of a stack in one scan."""
-        inputs_K = _side_by_side(info, in_dims, inputs, (1, 1, 1, 2, 2, 1, 0))
+        inputs_K = side_by_side(info, in_dims, inputs, (1, 1, 1, 2, 2, 1, 0))
         return SelectiveScan.apply(*inputs_K), (1, 2, 2)
 
 
@@ -114,7 +112,7 @@ class ScanGradient(torch.autograd.Function):
     @staticmethod
     def vmap(info: Any, in_dims: Any, *inputs: Any) -> Any:
         """Of all members of a stack."""
-        inputs_K = _side_by_side(info, in_dims, inputs, (1, 1, 1, 1, 2, 2, 1, 2, 2, 0))
+        inputs_K = side_by_side(info, in_dims, inputs, (1, 1, 1, 1, 2, 2, 1, 2, 2, 0))
         return ScanGradient.apply(*inputs_K), (1, 1, 1, 2, 2)
 
 
@@ -125,112 +123,3 @@ def torch_scan(
     B_TSB, C_TSB = B.transpose(1, 2).contiguous(), C.transpose(1, 2).contiguous()
     y_TBE, _, h_TSBE = SelectiveScan.apply(delta, x, A, B_TSB, C_TSB, start, low)
     return y_TBE, h_TSBE[-1]
-
-
-_KERNEL_AXES = (1, 1, 0, 1, 1)
-"""Of the members in u_BKET, delta_BKET, A_KES, B_BKST and C_BKST."""
-
-
-def _as_groups(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> list[Tensor]:
-    """A stack as one model whose channels come in groups."""
-    # What was a stack before has groups already, and B and C for each of them.
-    return [
-        u.flatten(1, 2), delta.flatten(1, 2), A.flatten(0, 1), B.flatten(1, -3), C.flatten(1, -3)
-    ]  # fmt: skip
-
-
-class KernelScan(torch.autograd.Function):
-    """u_BET, delta_BET, A_ES, B_BST, C_BST → y_BET, last h_BES, by mamba-ssm's kernel.
-
-    Its `selective_scan_fn` cannot be transformed by vmap, but lets groups of channels have B and C
-    of their own: a stack is one model with as many groups as there are members.
-    """
-
-    @staticmethod
-    def forward(*inputs: Tensor) -> Any:
-        """One call of the kernel."""
-        from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
-
-        return selective_scan_fn(*inputs, return_last_state=True)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        """Keep the inputs; only y is differentiable."""
-        ctx.mark_non_differentiable(output[1])
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*inputs)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Any:
-        """By the kernel's own gradient."""
-        if grads[0] is None:
-            return (None,) * 5
-        return KernelGradient.apply(grads[0], *ctx.saved_tensors)
-
-    @staticmethod
-    def vmap(info: Any, in_dims: Any, *inputs: Any) -> Any:
-        """All members of a stack in one call."""
-        u, delta, A, B, C = _side_by_side(info, in_dims, inputs, _KERNEL_AXES)
-        y, h = KernelScan.apply(*_as_groups(u, delta, A, B, C))
-        return (y.unflatten(1, u.shape[1:3]), h.unflatten(1, u.shape[1:3])), (1, 1)
-
-
-class KernelGradient(torch.autograd.Function):
-    """dy_BET and the inputs of KernelScan → their gradients; the kernel runs forward once more."""
-
-    @staticmethod
-    def forward(dy: Tensor, *inputs: Tensor) -> Any:
-        """Forward and backward, apart from the graph around it."""
-        from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
-
-        with torch.enable_grad():
-            again = [z.detach().requires_grad_() for z in inputs]
-            return torch.autograd.grad(selective_scan_fn(*again), again, dy)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        """Nothing to keep: it is not differentiated again."""
-
-    @staticmethod
-    def vmap(info: Any, in_dims: Any, *inputs: Any) -> Any:
-        """Of all members of a stack."""
-        dy, *inputs_K = _side_by_side(info, in_dims, inputs, (1, *_KERNEL_AXES))
-        gradients = KernelGradient.apply(dy.flatten(1, 2), *_as_groups(*inputs_K))
-        shaped = (d.reshape(z.shape) for d, z in zip(gradients, inputs_K, strict=True))
-        return tuple(shaped), _KERNEL_AXES
-
-
-def kernel_scan(
-    delta: Tensor, x: Tensor, A: Tensor, B: Tensor, C: Tensor, start: Any = None, low: float = 0.0
-) -> tuple[Tensor, Tensor]:
-    """The same by mamba-ssm's kernel, which begins at h = 0 and has no `low`."""
-    if start is not None or low:
-        return torch_scan(delta, x, A, B, C, start, low)
-    u_BET, delta_BET, B_BST, C_BST = (z.permute(1, 2, 0).contiguous() for z in (x, delta, B, C))
-    y_BET, h_BES = KernelScan.apply(u_BET, delta_BET, A.T.contiguous(), B_BST, C_BST)
-    return y_BET.permute(2, 0, 1), h_BES.permute(2, 0, 1)
-
-
-BACKENDS: dict[str, Callable] = {"torch": torch_scan, "mamba-ssm": kernel_scan}
-
-
-def backend_named(name: str) -> Callable:
-    """The scan of a backend; raises KbenchError where it cannot run here."""
-    if name not in BACKENDS:
-        raise unknown("backend", name, BACKENDS)
-    if reason := missing(name, "cuda"):
-        raise KbenchError(f"backend {name}: {reason}")
-    return BACKENDS[name]
-
-
-def missing(backend: str, device: str) -> str | None:
-    """Why a backend cannot run on this device; None where it can."""
-    if backend == "torch":
-        return None
-    if device != "cuda" or not torch.cuda.is_available():
-        return "it needs a CUDA device (--device cuda)"
-    try:
-        import mamba_ssm.ops.selective_scan_interface  # noqa: F401
-    except ImportError as error:
-        return f"it cannot be imported ({error}); the README says how to install kbench[cuda]"
-    return None

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from kbench.errors import KbenchError
 from kbench.report.document import Result, TrialRow
 from kbench.statistics.brackets import Bracket
+from kbench.study.request import backend_options
 
 
 class Which(NamedTuple):
@@ -126,7 +127,6 @@ def _command(result: Result) -> str:
     }
     if result.distribution:
         options["--distribution"] = result.distribution
-    if result.backend != "torch":
-        options["--backend"] = result.backend
     settings = [x for k, v in result.task_params.items() for x in ("--set", f"{k}={v}")]
-    return shlex.join(["kbench", "run", *itertools.chain(*options.items()), *settings])
+    backend = backend_options(result.model, result.backend)
+    return shlex.join(["kbench", "run", *itertools.chain(*options.items()), *settings, *backend])

@@ -195,7 +195,7 @@ def look_over_device(device: str, here: bool = True) -> None:
 
 def _backends(entries: "Sequence[Entry]", wanted: str, device: str, here: bool) -> dict[str, str]:
     """The backend of each model; one that does not have the backend wanted keeps plain torch."""
-    from kbench.ops.scan import BACKENDS, missing
+    from kbench.ops.backends import BACKENDS, missing
     from kbench.training.modules import backends
 
     look_over_device(device, here or wanted == "auto")
@@ -210,6 +210,17 @@ def _backends(entries: "Sequence[Entry]", wanted: str, device: str, here: bool) 
     if wanted not in chosen.values():
         raise KbenchError(f"--backend {wanted}: none of {', '.join(chosen)} has it")
     return chosen
+
+
+def backend_options(model: str, backend: str) -> list[str]:
+    """What asks `kbench run` for this backend; nothing where the model has no other."""
+    from kbench.registry import models
+    from kbench.training.modules import backends
+
+    if model not in models.names() or len(backends(models[model])) == 1:
+        return []
+    device = ["--device", "cuda"] if backend == "mamba-ssm" else []
+    return ["--backend", backend, *device]
 
 
 def _matched(cell: "Cell", reference: "Entry") -> "Cell":

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from kbench.errors import KbenchError, one_line
 from kbench.registry import Entry
-from kbench.training.modules import build, parameter_count, state_size
+from kbench.training.modules import answers_at, build, parameter_count, state_size
 from kbench.training.stack import Stack, why_not
 
 BATCH = 16
@@ -174,6 +174,27 @@ def _extends(subject: Subject) -> str:
     return state_text(size)
 
 
+@torch.no_grad()
+def _positions(subject: Subject) -> str:
+    """Logits at some positions only against those of all."""
+    model, tokens = subject.model(), subject.tokens()
+    if not answers_at(model):
+        return "not offered: forward() has no at_P"
+    whole_PV = model(tokens).flatten(0, 1)
+    for step in (1, 2, 3):
+        at_P = torch.arange(step - 1, len(whole_PV), step)
+        logits_PV = model(tokens, at_P)
+        if logits_PV.shape != whole_PV[at_P].shape:
+            raise Nonconforming(
+                f"{len(at_P)} positions give logits {list(logits_PV.shape)}, not "
+                f"{list(whole_PV[at_P].shape)}"
+            )
+        off = (logits_PV - whole_PV[at_P]).abs().max().item()
+        if not off <= 1e-4 * whole_PV.abs().max().item():
+            raise Nonconforming(f"at some positions only, the logits differ by {off:.1e}")
+    return "logits at some positions only are those of all"
+
+
 def state_text(size: tuple[int, int] | None) -> str:
     """`128 numbers`, or `grows with T: 128 numbers a token`."""
     if size is None:
@@ -213,6 +234,7 @@ CHECKS: dict[str, Callable[[Subject], str]] = {
     "batch": _batch,
     "gradients": _trains,
     "state": _extends,
+    "positions": _positions,
     "cohort": _cohort,
 }
 NEEDED = ("builds", "shapes", "deterministic")

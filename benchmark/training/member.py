@@ -12,8 +12,8 @@ from kbench.errors import KbenchError
 from kbench.protocol import Futility
 from kbench.registry import models, tasks
 from kbench.training.extrapolation import accuracy, longest_input
-from kbench.training.loss import cross_entropy
-from kbench.training.modules import build, lengthened
+from kbench.training.loss import cross_entropy, supervised
+from kbench.training.modules import answers_at, build, lengthened
 from kbench.trial import Trial
 
 CURVE_POINTS = 64
@@ -47,6 +47,7 @@ class Member:
             entry, source.vocab_size(), source.width(), trial.size,
             backend=trial.backend, seed=trial.seed,
         ).to(device)  # fmt: skip
+        self._answers_at = answers_at(self.model)
         self.learning_rate = trial.learning_rate
         self.optimizer = torch.optim.Adam(
             self.model.parameters(), lr=trial.learning_rate, fused=True
@@ -83,12 +84,19 @@ class Member:
         """One optimiser step on the mean cross-entropy over the batch's supervised positions."""
         batch = self.next_batch().to(self.tokens.device)
         self.optimizer.zero_grad()  # first of all: its memory is used again at once
-        logits_BTV = self.model(self.tokens.index_select(0, batch).long())
-        loss = cross_entropy(logits_BTV, self.targets.index_select(0, batch))
+        loss = self._loss(self.tokens.index_select(0, batch), self.targets.index_select(0, batch))
         loss.backward()
         self.optimizer.step()
         self.steps += 1
         self._fit_sum += loss.detach()
+
+    def _loss(self, tokens_BT: Tensor, targets_BT: Tensor, reduction: str = "mean") -> Tensor:
+        """Cross-entropy, of a model that can answer at some positions only where it is asked."""
+        if not self._answers_at:
+            return cross_entropy(self.model(tokens_BT.long()), targets_BT, reduction)
+        at_P = supervised(targets_BT)
+        targets_P = targets_BT.flatten().index_select(0, at_P)
+        return cross_entropy(self.model(tokens_BT.long(), at_P), targets_P, reduction)
 
     @torch.no_grad()
     def validation_loss(self) -> float:
@@ -99,7 +107,7 @@ class Member:
             self.validation_targets.split(VALIDATION_CHUNK),
             strict=True,
         ):
-            total += cross_entropy(self.model(tokens.long()), targets, "sum").item()
+            total += self._loss(tokens, targets, "sum").item()
         return total / self.n_targets
 
     def validate(self) -> None:

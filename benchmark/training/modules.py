@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import inspect
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -78,6 +79,11 @@ def has_extend(model: nn.Module) -> bool:
     """Does the model go on from a state? `nn.Sequential` has an `extend` that means another."""
     extend = getattr(type(model), "extend", None)
     return extend is not None and not extend.__module__.startswith("torch.")
+
+
+def answers_at(model: nn.Module) -> bool:
+    """Can the model be asked at some positions only, by `forward(tokens_BT, at_P)`?"""
+    return "at_P" in inspect.signature(type(model).forward).parameters
 
 
 def _numbers(leaf: Any) -> int:

@@ -12,7 +12,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from kbench.data.splits import source_of
-from kbench.ops.scan import kernel_scan, missing, torch_scan
+from kbench.ops.backends import missing
+from kbench.ops.scan import torch_scan
+from kbench.ops.scan_mamba_ssm import kernel_scan
 from kbench.protocol import Training
 from kbench.registry import models
 from kbench.training.member import Member

@@ -126,7 +126,7 @@ def test_rows_that_would_look_the_same_say_how_they_differ(mean, tmp_path, tiny_
         options = [*CELL, "--supervision", "aligned", "--protocol", tiny_yaml, *models, *match]
         assert kbench("run", *options, cwd=tmp_path).returncode == 0
     shown = kbench("show", cwd=tmp_path).stdout
-    assert "rnn layers=1 width=64 version 1" in shown
+    assert "rnn layers=1 width=64 version 2" in shown
     assert shown.count("rnn layers=1 width=") == 4
 
 

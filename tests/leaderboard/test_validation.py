@@ -311,9 +311,10 @@ def test_a_duplicate(root, entry):
 
 def test_the_trials_of_another_entry_under_another_name(root, content):
     write(root, content)
-    content["settings"] |= {"model": "gru", "model_version": 1}
+    gru = validation.models["gru"]
+    content["settings"] |= {"model": "gru", "model_version": gru.version}
     content["environments"][0]["model_source"] = validation.source_sha256(
-        validation.models, "gru", 1
+        validation.models, "gru", gru.version
     )
     content["trials"].reverse()
     redo_digests(content)

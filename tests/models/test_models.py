@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from kbench.models.mamba import Mamba, Mixer
 from kbench.registry import models
+from kbench.training.modules import answers_at
 
 MAX_LEN = 9
 
@@ -49,6 +50,41 @@ def test_every_size_has_an_effect(name):
 
     for key in numbers:
         assert not torch.equal(logits(size), logits({**size, key: 2 * size[key]})), key
+
+
+def test_a_loss_at_some_positions_has_the_gradient_of_one_over_all(name):
+    model, tokens = shake(build(name)), draw_tokens(3, MAX_LEN)
+    if not answers_at(model):
+        pytest.skip("answers at all positions only")
+    at_P = torch.tensor([0, 4, 5, 13, 26])
+    targets_P = tokens.flatten()[at_P]
+    gradients = []
+    for logits_PV in (model(tokens, at_P), model(tokens).flatten(0, 1)[at_P]):
+        model.zero_grad()
+        F.cross_entropy(logits_PV, targets_P).backward()
+        gradients.append([p.grad.clone() for p in model.parameters()])
+    for found, expected in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_most_models_answer_at_some_positions():
+    size = {name: models[name].preset("quick") for name in models.names()}
+    can = {n for n in size if answers_at(models[n].cls(VOCAB, MAX_LEN, **size[n]))}
+    assert set(size) - can == {"lstm", "dense-ssm"}
+
+
+def test_the_dense_ssm_is_the_same_by_table_and_by_token():
+    model, tokens = shake(build("dense-ssm")).double(), draw_tokens(3, MAX_LEN)
+    assert model.by_table
+    assert not models["dense-ssm"].cls(9, MAX_LEN, width=8, state=4).by_table
+    gradients = []
+    for model.by_table in (True, False):
+        model.zero_grad()
+        logits = model(tokens)
+        (logits * torch.arange(VOCAB)).sum().backward()
+        gradients.append([logits, *(p.grad.clone() for p in model.parameters())])
+    for found, expected in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize("preset", ["quick", "cpu", "paper"])

@@ -10,7 +10,8 @@ from oracles import assert_same_with_gradients, draw, draw_tokens
 from torch.func import grad_and_value, vmap
 from torch.utils._pytree import tree_map
 
-from kbench.ops.scan import SelectiveScan, kernel_scan, torch_scan
+from kbench.ops.scan import SelectiveScan, torch_scan
+from kbench.ops.scan_mamba_ssm import kernel_scan
 
 DECAYS = {0.0: torch.exp, -1.0: lambda x: 2 * torch.exp(x) - 1}
 """By their lower bound."""

@@ -295,3 +295,22 @@ def test_what_a_stacked_cohort_gets_wrong_is_found():
     (cohort,) = (c for c in check(subject(Doubles)) if c.name == "cohort")
     assert cohort.passed is False
     assert "stacked, the gradient of" in cohort.detail
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    {
+        "the first": (lambda x, at_P: x[: len(at_P)], "at some positions only, the logits differ"),
+        "all": (lambda x, at_P: x, "64 positions give logits [128, 4], not [64, 4]"),
+        "these": (lambda x, at_P: x[at_P], None),
+    }.values(),
+)
+def test_answers_at_some_positions_are_those_of_all(answer, problem):
+    class Asked(Mean):
+        def forward(self, tokens_BT, at_P=None):
+            logits = super().forward(tokens_BT)
+            return logits if at_P is None else answer(logits.flatten(0, 1), at_P)
+
+    (found,) = (c for c in check(subject(Asked)) if c.name == "positions")
+    assert found.passed is (problem is None)
+    assert (problem or "those of all") in found.detail

@@ -4,6 +4,7 @@ import dataclasses
 
 from kbench.data.splits import source_of
 from kbench.protocol import Training
+from kbench.registry import models
 from kbench.training.loop import train
 from kbench.training.member import Member
 from kbench.trial import Trial
@@ -39,6 +40,8 @@ def a_trial(**changes):
     """TRIAL with some fields of it, or of its training, changed."""
     inner = {field.name for field in dataclasses.fields(Training)} & changes.keys()
     training = dataclasses.replace(TRAINING, **{key: changes.pop(key) for key in inner})
+    if "model" in changes:
+        changes.setdefault("model_version", models[changes["model"]].version)
     return dataclasses.replace(TRIAL, training=training, **changes)
 
 
