@@ -3,7 +3,7 @@
 import ast
 import functools
 import hashlib
-import importlib
+import importlib.util
 import io
 import re
 import subprocess
@@ -18,8 +18,8 @@ from kbench.registry import Registry
 def source_sha256(registry: Registry, name: str, version: int | str) -> str:
     """Digest of what a model or task does, without comments and docstrings.
 
-    It covers its file and those of the models or tasks that it builds on. The version of a class
-    of your own is the digest of its source as it stands.
+    It covers its file and those of the models, tasks and operations that it builds on. The version
+    of a class of your own is the digest of its source as it stands.
     """
     return version if isinstance(version, str) else _packaged(registry[name].cls.__module__)
 
@@ -32,35 +32,19 @@ def _packaged(module: str) -> str:
         module = to_read.pop(0)
         if module in sources:
             continue
-        path = importlib.import_module(module).__file__
-        assert path is not None  # these are modules, not namespaces
-        source = without_comments(Path(path).read_text("utf-8"))
+        spec = importlib.util.find_spec(module)  # a kernel's module cannot be imported everywhere
+        assert spec is not None and spec.origin is not None
+        source = Path(spec.origin).read_text("utf-8")
         to_read += built_on(source)
-        sources[module] = with_earlier_names(source)
+        sources[module] = without_comments(source)
     return f"sha256:{hashlib.sha256(chr(10).join(sources.values()).encode()).hexdigest()}"
 
 
 def built_on(source: str) -> list[str]:
-    """Modules of other packaged models and tasks from which Python source imports."""
+    """Modules of packaged models, tasks and operations from which Python source imports."""
     imports = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)]
     modules = [node.module for node in imports if node.module]
-    return [module for module in modules if re.match(r"kbench\.(models|tasks)\.", module)]
-
-
-_IMPORTS = re.compile(r"(?:^from kbench[\w.]* import [^(\n]+(?:\n|\Z))+", re.MULTILINE)
-
-
-def with_earlier_names(source: str) -> str:
-    """Source that names modules of kbench as they were called when digests were first taken.
-
-    Where an operation lies says nothing about what a model does, so entries outlive a move of it.
-    """
-
-    def renamed(match: re.Match) -> str:
-        return "\n".join(sorted(match[0].replace("kbench.ops.", "kbench.").splitlines()))
-
-    lines = _IMPORTS.sub(lambda match: renamed(match) + "\n", source)
-    return lines if source.endswith("\n") else lines.removesuffix("\n")
+    return [module for module in modules if re.match(r"kbench\.(models|ops|tasks)\.", module)]
 
 
 def without_comments(source: str) -> str:

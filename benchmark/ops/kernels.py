@@ -111,7 +111,7 @@ def convolve(xz: Any, before: Any, taps: Any, bias: Any, y: Any) -> None:
     """
     T, N, E = y.shape
     V = len(before)
-    row = bias.copy()
+    row = np.empty(E, f32)
     for t in range(T):
         for n in range(N):
             for e in range(E):
@@ -135,7 +135,7 @@ def convolve_backward(
     """Fill the first E of dxz_TNF, add to dtaps_WE and dbias_E."""
     T, N, E = dy.shape
     V = len(before)
-    row = bias.copy()
+    row = np.empty(E, f32)
     for t in range(T):
         for n in range(N):
             for e in range(E):
@@ -179,10 +179,10 @@ def time_steps(proj: Any, dt_RE: Any, dt_bias: Any, x: Any, delta: Any, u: Any) 
                 share = proj[t, n, r]
                 for e in range(E):
                     delta[t, n, e] += share * dt_RE[r, e]
-    delta, u, x = delta.reshape(-1), u.reshape(-1), x.reshape(-1)
-    for i in range(len(x)):
-        delta[i] = softplus(delta[i])
-        u[i] = delta[i] * x[i]
+            for e in range(E):
+                delta[t, n, e] = softplus(delta[t, n, e])
+            for e in range(E):
+                u[t, n, e] = delta[t, n, e] * x[t, n, e]
 
 
 @kernel
@@ -219,11 +219,15 @@ def scan(
     """Fill y_TNE and end_NSE from Δ_TNE, u_TNE and start_NSE; B and C are the last 2 S of proj."""
     T, N, E = u.shape
     S = len(A_SE)
-    A = A_SE * LOG2_E  # for powers of two
     R = proj.shape[2] - 2 * S
-    h = A.copy()
+    A, h = np.empty((S, E), f32), np.empty((S, E), f32)
+    for s in range(S):
+        for e in range(E):
+            A[s, e] = A_SE[s, e] * LOG2_E  # for powers of two
     for n in range(N):
-        h[:] = start[n]
+        for s in range(S):
+            for e in range(E):
+                h[s, e] = start[n, s, e]
         for t in range(T):
             for e in range(E):
                 y[t, n, e] = f32(0)
@@ -234,7 +238,9 @@ def scan(
                     state = a * h[s, e] + u[t, n, e] * into
                     h[s, e] = state
                     y[t, n, e] += state * out
-        end[n] = h
+        for s in range(S):
+            for e in range(E):
+                end[n, s, e] = h[s, e]
 
 
 @kernel
@@ -249,15 +255,20 @@ def scan_backward(
     """
     T, N, E = u.shape
     S = len(A_SE)
-    A = A_SE * LOG2_E  # for powers of two
     R = proj.shape[2] - 2 * S
     h, above = np.empty((T + 1, S, E), f32), np.empty((T, S, E), f32)  # above: a − low
-    dh = A.copy()
+    A, dh = np.empty((S, E), f32), np.empty((S, E), f32)
+    for s in range(S):
+        for e in range(E):
+            A[s, e] = A_SE[s, e] * LOG2_E  # for powers of two
     # Rows of one array, which a loop is told apart from the other arrays at once.
     row = np.empty((5, E), f32)
     DELTA, U, DY, DU, DD = range(5)
     for n in range(N):
-        h[0] = start[n]
+        for s in range(S):
+            for e in range(E):
+                h[0, s, e] = start[n, s, e]
+                dh[s, e] = f32(0)
         for t in range(T):
             for s in range(S):
                 into = proj[t, n, R + s]
@@ -265,7 +276,6 @@ def scan_backward(
                     a = (f32(1) - low) * exp2(delta[t, n, e] * A[s, e])
                     above[t, s, e] = a
                     h[t + 1, s, e] = (low + a) * h[t, s, e] + u[t, n, e] * into
-        dh[:] = f32(0)
         for t in range(T - 1, -1, -1):
             for e in range(E):
                 row[DELTA, e] = delta[t, n, e]
@@ -308,7 +318,7 @@ def gate_backward(
 ) -> None:
     """Fill dy, dx and the last E of dxz, add to dD."""
     T, N, E = x.shape
-    open_ = D.copy()
+    open_ = np.empty(E, f32)
     for t in range(T):
         for n in range(N):
             for e in range(E):
