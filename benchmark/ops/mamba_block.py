@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -46,31 +47,32 @@ class MambaBlock(torch.autograd.Function):
         norm, in_proj, conv1d, conv_bias, x_proj, dt_proj, dt_bias, A_log, D, out_proj = (
             w.detach() for w in weights
         )
-        taps, dt_RE, A = conv1d.squeeze(1).T, dt_proj.T, -torch.exp(A_log).T
-        x_TBD, before, start, taps, dt_RE, A = (
-            t.detach().contiguous() for t in (x_TBD, before, start, taps, dt_RE, A)
-        )
         T, B, _ = x_TBD.shape
-        x = x_TBD.flatten(0, 1)
-        normed = torch.empty_like(x)
-        rms_norm(*_arrays(x, norm), f32(eps), *_arrays(normed))
-        xz = (normed @ in_proj.T).unflatten(0, (T, B))
-        c, delta, u, y, v = (x.new_empty(T, B, len(D)) for _ in range(5))
-        convolve(*_arrays(xz, before, taps, conv_bias, c))
-        proj = c @ x_proj.T
-        time_steps(*_arrays(proj, dt_RE, dt_bias, c, delta, u))
-        end = torch.empty_like(start)
-        scan(*_arrays(delta, u, proj, A), f32(low), *_arrays(start, y, end))
-        gate(*_arrays(y, c, xz, D, v))
-        v = at_positions(v, at_P)
-        ctx.at_P, ctx.eps, ctx.low = at_P, eps, low
-        ctx.save_for_backward(
-            x, normed, xz, c, proj, delta, u, y, v, before, start,
-            norm, in_proj, taps, conv_bias, x_proj, dt_RE, A, D, out_proj,
+        x = x_TBD.detach().flatten(0, 1)
+        # Tensors are for products, their arrays for kernels.
+        arrays = _arrays(
+            x, before, start, norm, conv1d.squeeze(1).T, conv_bias, dt_proj.T, dt_bias,
+            -torch.exp(A_log).T, D,
         )  # fmt: skip
+        x_array, before, start, norm, taps, conv_bias, dt_RE, dt_bias, A, D = arrays
+        normed = torch.empty_like(x)
+        rms_norm(x_array, norm, f32(eps), normed.numpy())
+        xz = (normed @ in_proj.T).unflatten(0, (T, B))
+        c, delta, u, y, v = (np.empty((T, B, len(D)), f32) for _ in range(5))
+        convolve(xz.numpy(), before, taps, conv_bias, c)
+        proj = (torch.from_numpy(c) @ x_proj.T).numpy()
+        time_steps(proj, dt_RE, dt_bias, c, delta, u)
+        end = np.empty_like(start)
+        scan(delta, u, proj, A, f32(low), start, y, end)
+        gate(y, c, xz.numpy(), D, v)
+        v_P = at_positions(torch.from_numpy(v), at_P)
+        ctx.at_P, ctx.eps, ctx.low = at_P, eps, low
+        ctx.kept = arrays, xz.numpy(), c, delta, u, y, proj
+        ctx.save_for_backward(normed, v_P, in_proj, x_proj, out_proj)
+        end = torch.from_numpy(end)
         ctx.mark_non_differentiable(xz, end)
         ctx.set_materialize_grads(False)
-        return at_positions(x_TBD, at_P) + v @ out_proj.T, xz, end
+        return at_positions(x_TBD, at_P) + v_P @ out_proj.T, xz, end
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
@@ -84,39 +86,40 @@ class MambaBlock(torch.autograd.Function):
             time_steps_backward,
         )
 
-        x, normed, xz, c, proj, delta, u, y, v, before, start, *weights = ctx.saved_tensors
-        norm, in_proj, taps, conv_bias, x_proj, dt_RE, A, D, out_proj = weights
+        normed, v_P, in_proj, x_proj, out_proj = ctx.saved_tensors
+        arrays, xz, c, delta, u, y, proj = ctx.kept
+        x, before, start, norm, taps, conv_bias, dt_RE, _, A, D = arrays
         dnorm, dtaps, dconv_bias, ddt_RE, ddt_bias, dA, dD = (
-            torch.zeros_like(w) for w in (norm, taps, conv_bias, dt_RE, D, A, D)
+            np.zeros_like(w) for w in (norm, taps, conv_bias, dt_RE, D, A, D)
         )
         dout = grads[0].flatten(0, -2)
-        dv, dout_proj = dout @ out_proj, dout.T @ v.flatten(0, -2)
+        dv, dout_proj = dout @ out_proj, dout.T @ v_P.flatten(0, -2)
         if ctx.at_P is None:
             dx = dout.clone(memory_format=torch.contiguous_format)
         else:
-            dx = torch.zeros_like(x).index_copy_(0, ctx.at_P, dout)
-            dv = c.new_zeros(len(x), c.shape[2]).index_copy_(0, ctx.at_P, dv)
-        dy, dc, ddelta, du = (torch.empty_like(c) for _ in range(4))
-        dxz, dproj = torch.empty_like(xz), torch.empty_like(proj)
-        gate_backward(*_arrays(dv.view_as(c), y, c, xz, D, dy, dc, dxz, dD))
-        scan_backward(
-            *_arrays(dy, delta, u, proj, A), f32(ctx.low), *_arrays(start, ddelta, du, dproj, dA)
-        )
-        time_steps_backward(
-            *_arrays(ddelta, du, proj, dt_RE, delta, c, dc, dproj, ddt_RE, ddt_bias)
-        )
-        dc.flatten(0, 1).addmm_(dproj.flatten(0, 1), x_proj)
-        dx_proj = dproj.flatten(0, 1).T @ c.flatten(0, 1)
-        convolve_backward(*_arrays(dc, xz, before, taps, conv_bias, dxz, dtaps, dconv_bias))
-        dxz = dxz.flatten(0, 1)
-        din_proj = dxz.T @ normed
-        rms_norm_backward(*_arrays(dxz @ in_proj, x, norm), f32(ctx.eps), *_arrays(dx, dnorm))
-        dA_log, dconv1d = (dA * A).T, dtaps.T.unsqueeze(1)  # A is −e^A_log
+            dx = torch.zeros_like(normed).index_copy_(0, ctx.at_P, dout)
+            dv = dv.new_zeros(len(normed), len(D)).index_copy_(0, ctx.at_P, dv)
+        dy, dc, ddelta, du = (np.empty_like(c) for _ in range(4))
+        dxz, dproj = np.empty_like(xz), np.empty_like(proj)
+        gate_backward(dv.numpy().reshape(c.shape), y, c, xz, D, dy, dc, dxz, dD)
+        scan_backward(dy, delta, u, proj, A, f32(ctx.low), start, ddelta, du, dproj, dA)
+        time_steps_backward(ddelta, du, proj, dt_RE, delta, c, dc, dproj, ddt_RE, ddt_bias)
+        by_row = (torch.from_numpy(t).flatten(0, 1) for t in (c, dc, dproj, dxz))
+        c_ME, dc_ME, dproj_MK, dxz_MF = by_row
+        dc_ME.addmm_(dproj_MK, x_proj)
+        dx_proj = dproj_MK.T @ c_ME
+        convolve_backward(dc, xz, before, taps, conv_bias, dxz, dtaps, dconv_bias)
+        din_proj = dxz_MF.T @ normed
+        rms_norm_backward((dxz_MF @ in_proj).numpy(), x, norm, f32(ctx.eps), dx.numpy(), dnorm)
+        dA_log = (dA * A).T  # A is −e^A_log
+        small = dtaps.T[:, None], dconv_bias, ddt_RE.T, ddt_bias, dA_log, dD
+        dconv1d, dconv_bias, ddt_proj, ddt_bias, dA_log, dD = map(torch.from_numpy, small)
         return (
-            dx.unflatten(0, xz.shape[:2]), None, None, None, None, None, dnorm, din_proj, dconv1d,
-            dconv_bias, dx_proj, ddt_RE.T, ddt_bias, dA_log, dD, dout_proj,
+            dx.unflatten(0, c.shape[:2]), None, None, None, None, None, torch.from_numpy(dnorm),
+            din_proj, dconv1d, dconv_bias, dx_proj, ddt_proj, ddt_bias, dA_log, dD, dout_proj,
         )  # fmt: skip
 
 
 def _arrays(*tensors: Tensor) -> list[Any]:
-    return [t.numpy() for t in tensors]
+    """Contiguous, as the kernels are compiled for."""
+    return [t.detach().contiguous().numpy() for t in tensors]
