@@ -133,7 +133,7 @@ def run(
         extrapolate: lengths to test at, as in `["2x", 500]`.
         match: `"params"` makes all models as large as `reference`.
         device: `cpu` or `cuda`.
-        backend: `torch`, `mamba-ssm`, or `auto`.
+        backend: `torch`, `numba` (CPU), `mamba-ssm` (CUDA), or `auto`: a kernel where there is one.
         workers: processes; one a core by default.
         executor: `local`, or `ray` with `ray_address`.
         store: folder of the trial store; a stored trial is never run again.

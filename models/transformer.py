@@ -4,10 +4,9 @@ import math
 from typing import Any
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 
-from kbench.ops.attention import attention, causal_mask
+from kbench.ops.attention import causal_mask, self_attention
 from kbench.ops.gelu import GELU
 from kbench.ops.positions import at_positions
 from kbench.registry import models
@@ -30,14 +29,10 @@ class Attention(nn.Module):
         self, x_BTD: Tensor, past: Any = None, at_P: Tensor | None = None
     ) -> tuple[Tensor, Any]:
         """softmax(q kᵀ / √d) v over the positions up to the present one; keys and values so far."""
-        q, k, v = rearrange(
-            self.qkv(x_BTD), "b t (three h d) -> three b h t d", three=3, h=self.heads
-        ).contiguous()
-        if past is not None:
-            k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
-        y_BHTD = attention(q, k, v, causal_mask(q.shape[2], k.shape[2], q))
-        y_BTD = rearrange(y_BHTD, "b h t d -> b t (h d)")
-        return self.out(at_positions(y_BTD, at_P)), (k, v)
+        T = x_BTD.shape[1]
+        bias_TS = causal_mask(T, T + (0 if past is None else past[0].shape[2]), x_BTD)
+        y_BTD, past = self_attention(self.qkv(x_BTD), self.heads, bias_TS, past)
+        return self.out(at_positions(y_BTD, at_P)), past
 
 
 class Block(nn.Module):

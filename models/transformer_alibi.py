@@ -4,11 +4,10 @@ import math
 from typing import Any
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 
 from kbench.models.transformer_nope import TransformerNoPE
-from kbench.ops.attention import attention, causal_mask
+from kbench.ops.attention import causal_mask, self_attention
 from kbench.ops.positions import at_positions
 from kbench.registry import models
 
@@ -44,17 +43,13 @@ class Attention(nn.Module):
         self, x_BTD: Tensor, past: Any = None, at_P: Tensor | None = None
     ) -> tuple[Tensor, Any]:
         """softmax(q kᵀ / √d − slope · (i − j)) v; keys and values so far."""
-        q, k, v = rearrange(
-            self.qkv(x_BTD), "b t (three h d) -> three b h t d", three=3, h=self.heads
-        ).contiguous()
-        if past is not None:
-            k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
-        T, S = q.shape[2], k.shape[2]
+        T = x_BTD.shape[1]
+        S = T + (0 if past is None else past[0].shape[2])
         time_S = torch.arange(S, device=x_BTD.device)
         ahead_TS = time_S - time_S[S - T :].unsqueeze(-1)
-        bias_HTS = self.slopes_H[:, None, None] * ahead_TS + causal_mask(T, S, q)
-        y_BTD = rearrange(attention(q, k, v, bias_HTS), "b h t d -> b t (h d)")
-        return self.out(at_positions(y_BTD, at_P)), (k, v)
+        bias_HTS = self.slopes_H[:, None, None] * ahead_TS + causal_mask(T, S, x_BTD)
+        y_BTD, past = self_attention(self.qkv(x_BTD), self.heads, bias_HTS, past)
+        return self.out(at_positions(y_BTD, at_P)), past
 
 
 @models.register(

@@ -69,10 +69,10 @@ class MambaBlock(torch.autograd.Function):
         ctx.at_P, ctx.eps, ctx.low = at_P, eps, low
         ctx.kept = arrays, xz.numpy(), c, delta, u, y, proj
         ctx.save_for_backward(normed, v_P, in_proj, x_proj, out_proj)
-        end = torch.from_numpy(end)
-        ctx.mark_non_differentiable(xz, end)
+        end_BSE = torch.from_numpy(end)
+        ctx.mark_non_differentiable(xz, end_BSE)
         ctx.set_materialize_grads(False)
-        return at_positions(x_TBD, at_P) + v_P @ out_proj.T, xz, end
+        return at_positions(x_TBD, at_P) + v_P @ out_proj.T, xz, end_BSE
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:

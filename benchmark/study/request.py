@@ -31,7 +31,7 @@ HELP = {
     "match": "`params`: rescale widths to the reference's parameter count within 5 %.",
     "reference": "Model to match. Default: the first --model.",
     "device": "cpu or cuda.",
-    "backend": "torch, mamba-ssm, or auto: a kernel where the device has one.",
+    "backend": "torch, numba (CPU), mamba-ssm (CUDA), or auto: a kernel where the model has one.",
 }
 
 

@@ -14,6 +14,7 @@ from kbench.registry import models, tasks
 from kbench.training.extrapolation import accuracy, longest_input
 from kbench.training.loss import cross_entropy, supervised
 from kbench.training.modules import answers_at, build, lengthened
+from kbench.training.optimizer import Adam
 from kbench.trial import Trial
 
 CURVE_POINTS = 64
@@ -49,9 +50,7 @@ class Member:
         ).to(device)  # fmt: skip
         self._answers_at = answers_at(self.model)
         self.learning_rate = trial.learning_rate
-        self.optimizer = torch.optim.Adam(
-            self.model.parameters(), lr=trial.learning_rate, fused=True
-        )
+        self.optimizer = Adam(self.model.parameters(), trial.learning_rate)
         self.tokens, self.targets = _tensors(train, device)
         self.validation_tokens, self.validation_targets = _tensors(validation, device)
         self.n_targets = int((self.validation_targets != IGNORE).sum())

@@ -21,7 +21,7 @@ from kbench.training.member import Member
 from kbench.trial import Trial
 
 
-def a_member(model, length, n_validation=437, device="cpu", backend="torch"):
+def a_member(model, length, n_validation=437, device="cpu", backend="torch", supervision="aligned"):
     """A trial on 1000 samples of one length; modulo 5, so that no universe is too small."""
     training = Training(
         eps=1e-9,
@@ -39,7 +39,7 @@ def a_member(model, length, n_validation=437, device="cpu", backend="torch"):
         task="modadd",
         task_version=1,
         task_params={"m": 5},
-        supervision="aligned",
+        supervision=supervision,
         lengths=(length,),
         distribution="fixed",
         n_samples=1000,

@@ -9,7 +9,7 @@ from oracles import assert_same_with_gradients, draw
 from torch import nn
 from torch.autograd import gradcheck
 
-from kbench.ops.attention import attention, causal_mask
+from kbench.ops.attention import attention, causal_mask, self_attention
 from kbench.ops.convolution import short_convolution
 from kbench.ops.gelu import gelu
 from kbench.ops.norms import RMSNorm, layer_norm, normalize
@@ -138,3 +138,17 @@ def test_the_slstm_is_its_equations(time, started):
         m = torch.full_like(m, -math.inf)
     found = SLSTM.apply(pre, R, h, c, n, m)[0]
     assert_same_with_gradients(found, slow_slstm(pre, R, h, c, n, m), [pre, R])
+
+
+@pytest.mark.parametrize("keys_before", [0, 3])
+def test_self_attention_is_attention_of_its_heads(keys_before):
+    (qkv,) = asking((2, 4, 3 * 6))
+    past = draw((2, 3, keys_before, 2), (2, 3, keys_before, 2), seed=8) if keys_before else None
+    bias = causal_mask(4, 4 + keys_before, qkv)
+    y, (keys, values) = self_attention(qkv, 3, bias, past)
+    q, k, v = (t.unflatten(-1, (3, 2)).transpose(1, 2) for t in qkv.chunk(3, dim=-1))
+    if past:
+        k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
+    expected = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+    assert_same_with_gradients(y, expected.transpose(1, 2).flatten(2), [qkv])
+    assert torch.equal(keys, k) and torch.equal(values, v)
