@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from kbench.ops.norms import layer_norm
 from kbench.ops.positions import at_positions, time_first
 from kbench.ops.recurrence import SLSTM as slstm
 from kbench.registry import models
@@ -46,7 +45,9 @@ class SLSTM(nn.Module):
             h = c = n = pre_TABG.new_zeros(*pre_TABG.shape[1:3], self.shape[2])
             past = h, c, n, torch.full_like(h, -math.inf)
         h_TABD, *after = slstm.apply(pre_TABG.contiguous(), self.recurrent, *past)[:4]
-        h_TBD = rearrange(layer_norm(h_TABD, self.norm.eps), "t a b d -> t b (a d)")
+        h_TBD = rearrange(
+            F.layer_norm(h_TABD, h_TABD.shape[-1:], eps=self.norm.eps), "t a b d -> t b (a d)"
+        )
         h_TBD = h_TBD * self.norm.weight + self.norm.bias
         return self.out(at_positions(h_TBD, at_P)), (h_TABD[-1], *after)
 

@@ -2,11 +2,11 @@
 
 The floor is the time that the step's matrix products would take, forward and backward, at the speed
 of one product of 1024 x 64 x 256, measured in turns with the steps. The products are those of the
-plain form, which answers at every position, and whose dense SSM makes a matrix for every token:
-what a faster form leaves out is won, and may take a step below its floor. Every model is trained in
-the backend that a run on this machine takes. Modular addition under `cot`,
-where an input of length n has 2 n tokens, in batches of 64, on one thread; the fastest of many
-steps. The last column has the operations that take most, by torch's profiler. On an idle machine:
+plain form, which answers at every position, multiplies the input of every token, and whose dense
+SSM makes a matrix for every token: what a faster form leaves out may take a step below its floor.
+Every model is trained in the backend that a run on this machine takes. Modular addition under
+`cot`, where an input of length n has 2 n tokens, in batches of 64, on one thread; the fastest of
+many steps. The last column has the operations that take most, by torch's profiler. On an idle machine:
 
     python studies/step_floor.py
     python studies/step_floor.py --model lstm --model mamba --presets cpu
@@ -23,6 +23,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from kbench.data.splits import source_of
 from kbench.errors import KbenchError, unknown
 from kbench.models.dense_ssm import DenseSSM
+from kbench.models.gru import GRU
+from kbench.models.rnn import RNN
 from kbench.ops.backends import missing
 from kbench.protocol import Training
 from kbench.registry import models
@@ -54,16 +56,18 @@ def member(model: str, presets: str, longest: int, backend: str = "") -> Member:
 
 def product_flops(of: Member) -> int:
     """In matrix products of a step in its plain form; an LSTM is taken apart for it."""
-    batch = of.next_batch()
-    if isinstance(of.model, DenseSSM):
-        of.model.by_table = False
+    batch, model, plain = of.next_batch(), of.model, of.model
+    if isinstance(model, DenseSSM):
+        model.by_table = False
+    if isinstance(model, GRU | RNN):  # whose first layer is a table of every token's input
+        plain = lambda x: model.head(model.recurrence(model.embedding(x))[0])  # noqa: E731
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of flags that are for other devices
         with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as count:
-            logits = of.model(of.tokens.index_select(0, batch).long())
+            logits = plain(of.tokens.index_select(0, batch).long())
             cross_entropy(logits, of.targets.index_select(0, batch)).backward()
-    if isinstance(of.model, DenseSSM):
-        of.model.by_table = True
+    if isinstance(model, DenseSSM):
+        model.by_table = True
     return count.get_total_flops()
 
 

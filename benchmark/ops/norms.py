@@ -27,16 +27,6 @@ def normalize(x: Tensor) -> Tensor:
     return Scale.apply(x, 1e-24, 1)[0] if x.device.type == "cpu" else F.normalize(x, dim=-1)
 
 
-def layer_norm(x: Tensor, eps: float) -> Tensor:
-    """(x − mean x) / √(variance + eps) over the last axis, as `F.layer_norm` without weights.
-
-    Of heads side by side it is a group norm, for which torch is slow where they are short.
-    """
-    if x.device.type != "cpu":
-        return F.layer_norm(x, x.shape[-1:], eps=eps)
-    return Scale.apply(x - x.mean(-1, keepdim=True), eps, x.shape[-1])[0]
-
-
 class Scale(torch.autograd.Function):
     """x, eps, divisor → y = x r and r = 1 / √(Σ x² / divisor + eps), over the last axis."""
 

@@ -12,7 +12,7 @@ from torch.autograd import gradcheck
 from kbench.ops.attention import attention, causal_mask, self_attention
 from kbench.ops.convolution import short_convolution
 from kbench.ops.gelu import gelu
-from kbench.ops.norms import RMSNorm, layer_norm, normalize
+from kbench.ops.norms import RMSNorm, normalize
 from kbench.ops.positions import at_positions, time_first
 from kbench.ops.recurrence import GRU, SLSTM, Elman
 
@@ -28,7 +28,7 @@ def test_gelu_is_that_of_torch(scale):
     assert gradcheck(gelu, [x])
 
 
-@pytest.mark.parametrize(("queries", "keys"), [(1, 1), (4, 4), (2, 6)])
+@pytest.mark.parametrize(("queries", "keys"), [(1, 1), (4, 4), (2, 6), (17, 17)])
 def test_attention_is_softmax_by_torch(queries, keys):
     q, k, v = asking((2, 3, queries, 4), (2, 3, keys, 4), (2, 3, keys, 4))
     bias = draw((3, queries, keys), seed=7)[0] + causal_mask(queries, keys, q)
@@ -75,7 +75,6 @@ def test_norms_are_those_of_torch():
     inputs = [x, norm.weight]
     assert_same_with_gradients(norm(x), F.rms_norm(x, (6,), norm.weight, 1e-5), inputs)
     assert_same_with_gradients(normalize(x), F.normalize(x, dim=-1), [x])
-    assert_same_with_gradients(layer_norm(x, 1e-5), F.layer_norm(x, (6,), eps=1e-5), [x])
     assert gradcheck(normalize, [x])
 
 
