@@ -45,10 +45,9 @@ class SLSTM(nn.Module):
             h = c = n = pre_TABG.new_zeros(*pre_TABG.shape[1:3], self.shape[2])
             past = h, c, n, torch.full_like(h, -math.inf)
         h_TABD, *after = slstm.apply(pre_TABG.contiguous(), self.recurrent, *past)[:4]
-        h_TBD = rearrange(
-            F.layer_norm(h_TABD, h_TABD.shape[-1:], eps=self.norm.eps), "t a b d -> t b (a d)"
-        )
-        h_TBD = h_TBD * self.norm.weight + self.norm.bias
+        # A group norm of the heads, for which torch is slow where they are short.
+        normed_TABD = F.layer_norm(h_TABD, h_TABD.shape[-1:], eps=self.norm.eps)
+        h_TBD = rearrange(normed_TABD, "t a b d -> t b (a d)") * self.norm.weight + self.norm.bias
         return self.out(at_positions(h_TBD, at_P)), (h_TABD[-1], *after)
 
 

@@ -6,7 +6,8 @@ plain form, which answers at every position, multiplies the input of every token
 SSM makes a matrix for every token: what a faster form leaves out may take a step below its floor.
 Every model is trained in the backend that a run on this machine takes. Modular addition under
 `cot`, where an input of length n has 2 n tokens, in batches of 64, on one thread; the fastest of
-many steps. The last column has the operations that take most, by torch's profiler. On an idle machine:
+many steps. The last column has the operations that take most, by torch's profiler. On an idle
+machine:
 
     python studies/step_floor.py
     python studies/step_floor.py --model lstm --model mamba --presets cpu
