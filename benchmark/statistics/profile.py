@@ -19,8 +19,8 @@ ONE_SEED = 0.7
 """An interval reaches at least so far to either side, in half-widths of a seed's own bounds.
 
 Seeds that all fall into the same brackets share their rounding, and more of them do not undo it;
-0.7 is what two brackets of equal width leave of the sum of their widths. What it is for: the last
-table of docs/coverage.md.
+0.7 is what two brackets of equal width leave of the sum of their widths. Intervals without it:
+`studies/interval_coverage.py --floor 0`.
 """
 
 
