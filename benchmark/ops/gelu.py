@@ -19,8 +19,8 @@ def gelu(x: Tensor) -> Tensor:
 class Gelu(torch.autograd.Function):
     """x → x σ(u) and its slope, with u = LINEAR x + CUBIC x³, for (1 + tanh(u / 2)) / 2 = σ(u).
 
-    torch computes tanh forward and once more backward, which on a CPU takes five times as long as
-    σ; here the slope is made while x and σ are in the cache, and backward is one product.
+    torch computes tanh forward and once more backward, which on a CPU takes far longer than σ; here
+    the slope is made while x and σ are in the cache, and backward is one product.
     """
 
     generate_vmap_rule = True

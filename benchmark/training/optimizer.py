@@ -10,8 +10,8 @@ from torch.optim.adam import adam
 class Adam:
     """`torch.optim.Adam(parameters, lr=rate, fused=True)`, for small models.
 
-    That collects its state anew and looks for hooks at every step, which takes longer than the step
-    of a model of a few thousand parameters. A parameter without a gradient is passed over.
+    That collects its state anew and looks for hooks at every step, which for models as small as
+    these takes about as long as the update. A parameter without a gradient is passed over.
     """
 
     def __init__(self, parameters: Iterable[Tensor], rate: float) -> None:
