@@ -2,15 +2,11 @@
 
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kbench.ops.positions import at_positions, time_first
-from kbench.ops.recurrence import Elman
+from kbench.ops.positions import at_positions
+from kbench.ops.recurrence import Elman, through_layers
 from kbench.registry import models
-
-WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 @models.register(
@@ -43,16 +39,10 @@ class RNN(nn.Module):
         self, tokens_BT: Tensor, state: Any = None, at_P: Tensor | None = None
     ) -> tuple[Tensor, Any]:
         """The state is h of every layer."""
-        starts, last = state if state is not None else [None] * self.recurrence.num_layers, []
-        h_TBH = self.embedding.weight
-        for layer, start in enumerate(starts):
-            W, U, b, d = (getattr(self.recurrence, f"{name}_l{layer}") for name in WEIGHTS)
-            pre_TBG = F.linear(h_TBH, W, b + d)
-            if layer == 0:  # of every token there is; each position takes its own
-                pre_TBG = F.embedding(tokens_BT.T, pre_TBG)
-            if start is None:
-                start = pre_TBG.new_zeros(pre_TBG.shape[1], U.shape[1])
-            h_TBH = Elman.apply(pre_TBG, U, start)
-            last.append(h_TBH[-1])
-        h = at_positions(h_TBH, time_first(at_P, tokens_BT))
-        return self.head(h_TBH.transpose(0, 1) if at_P is None else h), torch.stack(last)
+        h_TBD, last = through_layers(_cell, self.recurrence, self.embedding, tokens_BT, state)
+        return self.head(at_positions(h_TBD.transpose(0, 1), at_P)), last
+
+
+def _cell(pre_TBG: Tensor, U: Tensor, d: Tensor, start_BD: Tensor) -> Tensor:
+    h_TBD: Tensor = Elman.apply(pre_TBG + d, U, start_BD)
+    return h_TBD

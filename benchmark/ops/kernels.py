@@ -103,6 +103,22 @@ def rms_norm_backward(dy: Any, x: Any, weight: Any, eps: Any, dx: Any, dweight: 
             dweight[d] += dy[m, d] * x[m, d] * scale
 
 
+@numba.njit(inline="always")
+def _convolved(xz: Any, before: Any, taps: Any, bias: Any, t: int, n: int, row: Any) -> None:
+    """Fill row_E with what goes into the SiLU at t of sequence n."""
+    V = len(before)
+    for e in range(len(row)):
+        row[e] = bias[e]
+    for k in range(V + 1):
+        i = t + k - V
+        if i < 0:
+            for e in range(len(row)):
+                row[e] += taps[k, e] * before[t + k, n, e]
+        else:
+            for e in range(len(row)):
+                row[e] += taps[k, e] * xz[i, n, e]
+
+
 @kernel
 def convolve(xz: Any, before: Any, taps: Any, bias: Any, y: Any) -> None:
     """Fill y_TNE = SiLU(bias + Σ_k taps_k x_{t−W+1+k}) from xz_TNF, whose first E of F are x.
@@ -110,20 +126,10 @@ def convolve(xz: Any, before: Any, taps: Any, bias: Any, y: Any) -> None:
     What came before x is before_VNE, V = W − 1.
     """
     T, N, E = y.shape
-    V = len(before)
     row = np.empty(E, f32)
     for t in range(T):
         for n in range(N):
-            for e in range(E):
-                row[e] = bias[e]
-            for k in range(V + 1):
-                i = t + k - V
-                if i < 0:
-                    for e in range(E):
-                        row[e] += taps[k, e] * before[t + k, n, e]
-                else:
-                    for e in range(E):
-                        row[e] += taps[k, e] * xz[i, n, e]
+            _convolved(xz, before, taps, bias, t, n, row)
             for e in range(E):
                 y[t, n, e] = row[e] * sigmoid(row[e])
 
@@ -140,16 +146,7 @@ def convolve_backward(
         for n in range(N):
             for e in range(E):
                 dxz[t, n, e] = f32(0)
-            for e in range(E):
-                row[e] = bias[e]
-            for k in range(V + 1):
-                i = t + k - V
-                if i < 0:
-                    for e in range(E):
-                        row[e] += taps[k, e] * before[t + k, n, e]
-                else:
-                    for e in range(E):
-                        row[e] += taps[k, e] * xz[i, n, e]
+            _convolved(xz, before, taps, bias, t, n, row)
             for e in range(E):
                 s = sigmoid(row[e])
                 row[e] = dy[t, n, e] * (s + row[e] * s * (f32(1) - s))

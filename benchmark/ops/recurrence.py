@@ -7,10 +7,12 @@ product at the end. Time comes first. Without a batching rule of cuDNN's or oneD
 of these stack.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 
 def _shifted(start_BH: Tensor, h_TBH: Tensor) -> Tensor:
@@ -26,6 +28,31 @@ def _backwards(t_TBH: Tensor) -> tuple[Tensor, ...]:
 def _outer(before_TBH: Tensor, d_TBG: Tensor) -> Tensor:
     """The gradient of weights [G, H] that multiply h: Σ over steps and sequences."""
     return d_TBG.flatten(0, 1).transpose(0, 1) @ before_TBH.flatten(0, 1)
+
+
+WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+"""Of a layer of torch's recurrent modules: W, U, b and d."""
+
+
+def through_layers(
+    cell: Callable, module: nn.RNNBase, embedding: nn.Embedding, tokens_BT: Tensor, state: Any
+) -> tuple[Tensor, Tensor]:
+    """h_TBH of the last layer, and the last h of every layer, with the weights of torch's module.
+
+    The cell takes W x + b [T, B, G], U, d and h_BH before the first step, and returns h_TBH.
+    """
+    starts, last = [None] * module.num_layers if state is None else state, []
+    h_TBH = embedding.weight
+    for layer, start in enumerate(starts):
+        W, U, b, d = (getattr(module, f"{name}_l{layer}") for name in WEIGHTS)
+        pre_TBG = F.linear(h_TBH, W, b)
+        if layer == 0:  # of every token there is; each position takes its own
+            pre_TBG = F.embedding(tokens_BT.T, pre_TBG)
+        if start is None:
+            start = pre_TBG.new_zeros(pre_TBG.shape[1], U.shape[1])
+        h_TBH = cell(pre_TBG, U, d, start)
+        last.append(h_TBH[-1])
+    return h_TBH, torch.stack(last)
 
 
 class Elman(torch.autograd.Function):
@@ -123,7 +150,7 @@ class SLSTM(torch.autograd.Function):
         D, kept = h.shape[-1], []
         for x in pre.unbind(0):
             i, f, z, o = torch.baddbmm(x, h, R).split(D, -1)
-            longer = torch.nn.functional.logsigmoid(f) + m
+            longer = F.logsigmoid(f) + m
             m = torch.maximum(longer, i)
             into, keep, z, o = (i - m).exp(), (longer - m).exp(), z.tanh(), o.sigmoid()
             c, n = torch.addcmul(keep * c, into, z), torch.addcmul(into, keep, n)
