@@ -16,7 +16,7 @@ from kbench.report.document import broken_trials, result_of
 from kbench.report.results import Results
 from kbench.report.view import View, duration
 from kbench.study.cell import Cell
-from kbench.study.driver import Driver, Progress, recall
+from kbench.study.driver import Driver, Progress, asked_for, recall
 from kbench.study.executors.choice import Start, starts
 from kbench.study.plan import Plan, total
 from kbench.study.plan import plan as plan_of
@@ -231,8 +231,8 @@ def load(source: str | Path) -> Results:
     if (path / "trials.sqlite3").exists():
         progress: list[Progress] = []
         with Store(path, create=False) as trials:
-            for spec in trials.cells():
-                found = Progress(run=CellRun(Cell.from_spec(spec)))
+            for cell in asked_for(trials):
+                found = Progress(run=CellRun(cell))
                 found.trials_reused = recall(found.run, trials)
                 progress.append(found)
             results = [result_of(p, trials) for p in progress]

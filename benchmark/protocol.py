@@ -2,7 +2,7 @@
 
 import importlib.resources
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,17 +36,68 @@ class Futility:
     slack: float
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+class Recipe:
+    """How a run is trained: AdamW (Loshchilov & Hutter 2017, arXiv 1711.05101), all that it takes.
+
+    Plain Adam by default. Nothing depends on the step budget, so that a run with a longer budget
+    repeats the shorter one as its beginning. Two recipes of equal numbers are equal, whatever they
+    are called.
+    """
+
+    name: str = field(compare=False)
+    learning_rate: float
+    batch_size: int
+    """Samples of a step; N where that is smaller."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    """Decoupled, of every parameter: each step takes learning_rate · weight_decay of it."""
+    warmup: int = 0
+    """Steps in which the learning rate rises in a straight line to its value."""
+    clip: float = 0.0
+    """Largest Euclidean norm of the gradient, of all parameters together; 0 where it is not cut."""
+
+    def beyond_adam(self) -> dict[str, Any]:
+        """Of the numbers that plain Adam has no use for, those in use."""
+        return {
+            of.name: getattr(self, of.name)
+            for of in fields(self)
+            if of.default is not MISSING and getattr(self, of.name) != of.default
+        }
+
+    def __str__(self) -> str:
+        """`warm (learning rate 0.001, batches of 64, warmup 500, clip 1)`."""
+        others = "".join(
+            f", {name.replace('_', ' ')} {_short(value)}"
+            for name, value in self.beyond_adam().items()
+        )
+        return (
+            f"{self.name} (learning rate {self.learning_rate:g}, batches of {self.batch_size}"
+            f"{others})"
+        )
+
+
+def _short(value: Any) -> str:
+    return " ".join(f"{x:g}" for x in (value if isinstance(value, tuple | list) else [value]))
+
+
+def plain(learning_rate: float, batch_size: int) -> Recipe:
+    """Adam without anything, under the name that results before there were recipes go by."""
+    return Recipe(
+        name=f"adam-{learning_rate:g}", learning_rate=learning_rate, batch_size=batch_size
+    )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Training:
-    """What decides whether one run succeeds: Adam on batches of `batch_size` (N if N is smaller).
+    """What decides whether one run succeeds, whatever its recipe.
 
-    A run succeeds when its validation loss (nats per supervised position) falls below `eps`
-    within `steps` optimiser steps.
+    Its validation loss (nats per supervised position) must fall below `eps` within `steps`
+    optimiser steps.
     """
 
     eps: float
     steps: int
-    batch_size: int
     max_validation: int
     max_validation_fraction: float
     futility: Futility | None
@@ -109,8 +160,8 @@ class Protocol:
     version: int
     presets: str
     """Which of the models' and tasks' presets it uses: `quick`, `cpu` or `paper`."""
-    learning_rates: tuple[float, ...]
-    """In the order they are tried."""
+    recipes: tuple[Recipe, ...]
+    """In the order they are tried; a size passes for a seed when it passes with any of them."""
     seeds: Seeds
     training: Training
     search: BracketRule | PaperRule
@@ -174,6 +225,9 @@ def from_dict(content: Any, where: str) -> Protocol:
     training = dict(_mapping(top.get("training"), f"{where}: training"))
     if training.get("futility") is not None:
         training["futility"] = _build(Futility, training["futility"], f"{where}: futility")
+    if "recipes" not in top:
+        rates, batch_size = top.pop("learning_rates", None), training.pop("batch_size", None)
+        top["recipes"] = _plain(rates, batch_size, where)
     top["training"] = _build(Training, training, f"{where}: training")
     search = _mapping(top.get("search"), f"{where}: search")
     if (strategy := str(search.get("strategy"))) not in _RULES:
@@ -186,14 +240,10 @@ def from_dict(content: Any, where: str) -> Protocol:
     top["seeds"] = _build(Seeds, seeds | {"looks": tuple(looks)}, f"{where}: seeds")
     if len(looks) > 1:
         top.setdefault("confidence", SEVERAL_LOOKS if len(looks) <= 3 else MANY_LOOKS)
-    rates = top.get("learning_rates")
-    if (
-        not isinstance(rates, list | tuple)
-        or not rates
-        or not all(_is(rate, float) for rate in rates)
-    ):
-        raise KbenchError(f"{where}: learning_rates must be a list of numbers, got {rates!r}")
-    top["learning_rates"] = tuple(float(rate) for rate in rates)
+    recipes = top.get("recipes")
+    if not isinstance(recipes, list | tuple) or not recipes:
+        raise KbenchError(f"protocol {where}: recipes must be a list of recipes, got {recipes!r}")
+    top["recipes"] = tuple(_recipe(r, f"{where}: recipe {i + 1}") for i, r in enumerate(recipes))
     protocol = _build(Protocol, top, where)
     _check(protocol, where)
     return protocol
@@ -208,7 +258,6 @@ def _check(protocol: Protocol, where: str) -> None:
         "version must be at least 1": protocol.version >= 1,
         "training: eps must be above 0": training.eps > 0,
         "training: steps must be at least 1": training.steps >= 1,
-        "training: batch_size must be at least 1": training.batch_size >= 1,
         "training: max_validation must be at least 1": training.max_validation >= 1,
         "training: max_validation_fraction must lie between 0 and 1": (
             0 < training.max_validation_fraction < 1
@@ -217,9 +266,9 @@ def _check(protocol: Protocol, where: str) -> None:
             training.futility is None
             or (training.futility.patience >= 1 and training.futility.slack > 0)
         ),
-        "learning_rates must be above 0 and all different": (
-            min(protocol.learning_rates) > 0
-            and len(set(protocol.learning_rates)) == len(protocol.learning_rates)
+        "recipes must all differ, in their names and in their numbers": (
+            len({r.name for r in protocol.recipes}) == len(set(protocol.recipes))
+            and len(set(protocol.recipes)) == len(protocol.recipes)
         ),
         "seeds: count and step must be at least 1, first at least 0": (
             min(protocol.seeds.count, protocol.seeds.step) >= 1 and protocol.seeds.first >= 0
@@ -244,6 +293,55 @@ def _check(protocol: Protocol, where: str) -> None:
             raise KbenchError(f"protocol {where}: {message}")
 
 
+def _plain(rates: Any, batch_size: Any, where: str) -> list[Any]:
+    """Recipes out of `learning_rates` and `training: batch_size`, which is short for plain Adam."""
+    if (
+        not isinstance(rates, list | tuple)
+        or not rates
+        or not all(_is(rate, float) and rate > 0 for rate in rates)
+        or len(set(rates)) < len(rates)
+    ):
+        raise KbenchError(
+            f"protocol {where}: needs recipes, or learning_rates, which are numbers above 0, all "
+            f"different; got {rates!r}"
+        )
+    if not _is(batch_size, int) or batch_size < 1:
+        raise KbenchError(
+            f"protocol {where}: training: batch_size must be a whole number of at least 1, "
+            f"got {batch_size!r}"
+        )
+    return [plain(float(rate), batch_size) for rate in rates]
+
+
+def _recipe(content: Any, where: str) -> Recipe:
+    """From plain values."""
+    if isinstance(content, Recipe):
+        recipe = content
+    else:
+        values = dict(_mapping(content, where))
+        betas = values.get("betas", (0.9, 0.999))
+        if (
+            not isinstance(betas, list | tuple)
+            or len(betas) != 2
+            or not all(_is(b, float) for b in betas)
+        ):
+            raise KbenchError(f"protocol {where}: betas must be two numbers, got {betas!r}")
+        recipe = _build(Recipe, values | {"betas": tuple(map(float, betas))}, where)
+    wanted = {
+        "name must not be empty": recipe.name != "",
+        "learning_rate must be above 0": recipe.learning_rate > 0,
+        "batch_size must be at least 1": recipe.batch_size >= 1,
+        "betas must lie between 0 and 1": all(0 <= b < 1 for b in recipe.betas),
+        "weight_decay must be at least 0": recipe.weight_decay >= 0,
+        "warmup must be at least 0": recipe.warmup >= 0,
+        "clip must be at least 0": recipe.clip >= 0,
+    }
+    for message, holds in wanted.items():
+        if not holds:
+            raise KbenchError(f"protocol {where}: {message}")
+    return recipe
+
+
 def _mapping(value: Any, where: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise KbenchError(f"protocol {where}: expected a mapping of fields, got {value!r}")
@@ -260,7 +358,7 @@ def _is(value: Any, kind: Any) -> bool:
 def _build(cls: type[T], content: Any, where: str) -> T:
     """A frozen dataclass from YAML: every field there, none unknown, numbers where numbers go."""
     values = _mapping(content, where)
-    known: dict[str, Any] = {field.name: field for field in fields(cls)}  # type: ignore[arg-type]
+    known: dict[str, Any] = {of.name: of for of in fields(cls)}  # type: ignore[arg-type]
     for key in values:
         if key not in known:
             raise unknown(f"field in protocol {where}:", str(key), known)
@@ -274,10 +372,10 @@ def _build(cls: type[T], content: Any, where: str) -> T:
     except TypeError as error:
         missing = str(error).partition("missing ")[2]
         raise KbenchError(f"protocol {where}: missing {missing}") from None
-    for name, field in known.items():
-        if field.type in (int, float, str, bool) and not _is(getattr(built, name), field.type):
+    for name, of in known.items():
+        if of.type in (int, float, str, bool) and not _is(getattr(built, name), of.type):
             raise KbenchError(
-                f"protocol {where}: {name} must be of type {field.type.__name__}, "
+                f"protocol {where}: {name} must be of type {of.type.__name__}, "
                 f"got {getattr(built, name)!r}"
             )
     return built

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from kbench.protocol import Training
+from kbench.protocol import Recipe, Training
 
 
 def canonical_json(value: Any) -> str:
@@ -20,12 +20,25 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
+IN_FAMILY = ("seed", "n_samples", "learning_rate")
+"""What tells the trials of a family apart, as a store keeps them."""
+
+
 class Variant(NamedTuple):
-    """One trial out of a family."""
+    """One of the trials that a search may ask for."""
 
     seed: int
     n_samples: int
-    learning_rate: float
+    recipe: Recipe
+
+    def columns(self) -> dict[str, Any]:
+        """As documents have it; the rest of a recipe stands in its protocol."""
+        return {
+            "seed": self.seed,
+            "n_samples": self.n_samples,
+            "learning_rate": self.recipe.learning_rate,
+            "recipe": self.recipe.name,
+        }
 
 
 class Ending(NamedTuple):
@@ -63,7 +76,7 @@ class Trial:
     distribution: str
     """Over the lengths: `fixed` for a single one, `uniform` or `short-to-long` for several."""
     n_samples: int
-    learning_rate: float
+    recipe: Recipe
     seed: int
     protocol: str
     training: Training
@@ -71,11 +84,19 @@ class Trial:
     """Lengths at which the accuracy of the trained model is measured."""
 
     def spec(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return dataclasses.asdict(self) | {
+        """As plain JSON values.
+
+        Of the recipe its numbers, not its name. What plain Adam has no use for is left out, so that
+        trials from before there were recipes keep their keys.
+        """
+        spec = dataclasses.asdict(self) | {
             "lengths": list(self.lengths),
             "tested": list(self.tested),
         }
+        del spec["recipe"]
+        spec["learning_rate"] = self.recipe.learning_rate
+        spec["training"]["batch_size"] = self.recipe.batch_size
+        return spec | ({"recipe": beyond} if (beyond := self.recipe.beyond_adam()) else {})
 
     def key(self) -> str:
         """The content key of the trial store."""
@@ -84,11 +105,11 @@ class Trial:
     @property
     def variant(self) -> "Variant":
         """What tells it from the others of its family."""
-        return Variant(self.seed, self.n_samples, self.learning_rate)
+        return Variant(self.seed, self.n_samples, self.recipe)
 
     def family(self) -> dict[str, Any]:
-        """What it shares with those that differ in their variant alone, as plain JSON values."""
-        return {name: value for name, value in self.spec().items() if name not in Variant._fields}
+        """What it shares with those that differ in IN_FAMILY alone, as plain JSON values."""
+        return {name: value for name, value in self.spec().items() if name not in IN_FAMILY}
 
     def stacks_with(self, other: "Trial") -> bool:
         """May both train in one cohort?"""

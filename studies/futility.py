@@ -94,8 +94,8 @@ def jobs(protocol, seeds=2):
         )
         for seed in cell.seeds:
             for size in sizes:
-                for rate in protocol.learning_rates:
-                    yield cell.trial(cell.lengths, seed, Probe(n_samples=size, learning_rate=rate))
+                for recipe in protocol.recipes:
+                    yield cell.trial(cell.lengths, seed, Probe(n_samples=size, recipe=recipe))
 
 
 def curve(trial):

@@ -36,7 +36,7 @@ def member(protocol, model, supervision, length, device, seed=1):
         lengths=tuple(range(2, length + 1)),
         seeds=(seed,),
     )
-    trial = cell.trial(cell.lengths, seed, Probe(n_samples=512, learning_rate=1e-3))
+    trial = cell.trial(cell.lengths, seed, Probe(n_samples=512, recipe=cell.protocol.recipes[0]))
     return Member(trial, *source_of(trial).splits(512, seed), device)
 
 

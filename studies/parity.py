@@ -34,8 +34,8 @@ def trials(model):
         seeds=quick.seeds.values(2),
     )
     for seed in cell.seeds:
-        for rate in quick.learning_rates:
-            yield cell.trial(TRAINED, seed, Probe(n_samples=SAMPLES, learning_rate=rate))
+        for recipe in quick.recipes:
+            yield cell.trial(TRAINED, seed, Probe(n_samples=SAMPLES, recipe=recipe))
 
 
 def measure(trial):
@@ -63,7 +63,7 @@ def measure(trial):
     return {
         "model": trial.model,
         "seed": trial.seed,
-        "learning_rate": trial.learning_rate,
+        "learning_rate": trial.recipe.learning_rate,
         "steps": result.steps,
         "validation_loss": result.best_loss,
         "accuracy": accuracy,

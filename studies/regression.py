@@ -32,7 +32,7 @@ FAULTY_BLOCKS = 3
 
 # What is changed: file, text, and what stands there instead.
 LOSS = ("benchmark/training/loss.py", "    return F.cross_entropy(\n")
-ADAM = ("benchmark/training/member.py", "lr=trial.learning_rate, fused")
+ADAM = ("benchmark/training/optimizer.py", "lr=recipe.learning_rate * warm")
 FAULTS = {
     "attention sees one token ahead": [
         ("models/transformer.py", ".triu(1 + S - T)", ".triu(2 + S - T)")
@@ -51,8 +51,8 @@ FAULTS = {
     "targets one position early": [
         (*LOSS, "    targets_BT = F.pad(targets_BT, (0, 1), value=IGNORE)[:, 1:]\n" + LOSS[1])
     ],
-    "learning rate × 3": [(*ADAM, "lr=3 * trial.learning_rate, fused")],
-    "learning rate ÷ 3": [(*ADAM, "lr=trial.learning_rate / 3, fused")],
+    "learning rate × 3": [(*ADAM, "lr=3 * recipe.learning_rate * warm")],
+    "learning rate ÷ 3": [(*ADAM, "lr=recipe.learning_rate / 3 * warm")],
     "training set takes the validation samples": [
         ("benchmark/data/splits.py", "d[held_out[n] :] for", "d[: drawn[n]] for")
     ],

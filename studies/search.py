@@ -81,7 +81,7 @@ def searches_by_bisection(cell):
         for seed in cell.seeds:
             largest = SeedSearch(cell, lengths, None).largest
             sizes = size_grid(cell.protocol.search.resolution, largest)
-            yield lengths, seed, Search(cell.protocol.learning_rates, partial(bisection, sizes))
+            yield lengths, seed, Search(cell.protocol.recipes, partial(bisection, sizes))
 
 
 def result_of(row, training, futility):
@@ -135,8 +135,8 @@ def bisect(cell, curves):
     brackets, steps, full = {}, 0, 0
     for lengths, seed, search in searches_by_bisection(cell):
         while asked := search.ask():
-            for rate in cell.protocol.learning_rates:
-                probe = Probe(asked[0].n_samples, rate)
+            for recipe in cell.protocol.recipes:
+                probe = Probe(asked[0].n_samples, recipe)
                 row = curves(cell.trial(lengths, seed, probe))
                 result = result_of(row, cell.protocol.training, None)
                 search.tell(probe, result.outcome)
@@ -196,7 +196,7 @@ def figures(cell, curves):
     """Steps of each procedure, and how far apart their N* are, by search and by best of grid."""
     plain, stopping, full = bisect(cell, curves)
     own = walk(cell, curves)
-    grid_runs = len(cell.protocol.learning_rates) * len(cell.seeds)
+    grid_runs = len(cell.protocol.recipes) * len(cell.seeds)
     paper, uneven, by_search, by_best = 0, 0, [], []
     for lengths in (*cell.alone, cell.joint):
         sizes = size_grid(cell.protocol.search.resolution, SeedSearch(cell, lengths, None).largest)
@@ -214,8 +214,7 @@ def figures(cell, curves):
     failing = sum(e.steps for e in own.results.values() if e.outcome == "failed")
     brackets = [search.search.bracket for search in own.searches.values()]
     floor = sum(
-        (b.low is not None) * len(cell.protocol.learning_rates) + (b.high is not None)
-        for b in brackets
+        (b.low is not None) * len(cell.protocol.recipes) + (b.high is not None) for b in brackets
     )
     return {
         "runs": len(own.results), "floor": floor, "searches": len(brackets),
@@ -248,7 +247,7 @@ def report(protocol, folder):
         total.update(found)
         print(_line(f"{cell.model} {cell.supervision}", found))
     print(_line("all", total))
-    own_grid = PAPER_RUNS / (len(protocol.learning_rates) * len(protocol.seeds.values()))
+    own_grid = PAPER_RUNS / (len(protocol.recipes) * len(protocol.seeds.values()))
     print(
         f"the published procedure with its own {PAPER_RUNS} runs per size: "
         f"1/{own_grid * total['paper'] / total['ours']:.1f}"
@@ -285,9 +284,7 @@ def raced(run):
         if search._outcomes or search is steering or not (size := steering.smallest_passing()):
             continue
         passed = steering._outcomes[size]
-        search._learning_rates = sorted(
-            search._learning_rates, key=lambda rate: passed.get(rate) != "passed"
-        )
+        search._recipes = sorted(search._recipes, key=lambda recipe: passed.get(recipe) != "passed")
 
 
 def by_secant(run):

@@ -27,7 +27,7 @@ from kbench.models.dense_ssm import DenseSSM
 from kbench.models.gru import GRU
 from kbench.models.rnn import RNN
 from kbench.ops.backends import missing
-from kbench.protocol import Training
+from kbench.protocol import Training, plain
 from kbench.registry import models
 from kbench.training.loss import cross_entropy
 from kbench.training.member import Member
@@ -38,7 +38,7 @@ LONGEST = (3, 8, 20)
 """Lengths of which inputs have 6, 16 and 40 tokens."""
 PRODUCT = (1024, 64, 256)
 TRAINING = Training(
-    eps=1e-9, steps=10**9, batch_size=64, max_validation=64, max_validation_fraction=0.2,
+    eps=1e-9, steps=10**9, max_validation=64, max_validation_fraction=0.2,
     futility=None,
 )  # fmt: skip
 
@@ -50,7 +50,7 @@ def member(model: str, presets: str, longest: int, backend: str = "") -> Member:
         model=model, model_version=models[model].version, size=models[model].preset(presets),
         backend=backend or able[-1], task="modadd", task_version=1, task_params={"m": 10},
         supervision="cot", lengths=tuple(range(2, longest + 1)), distribution="uniform",
-        n_samples=256, learning_rate=1e-3, seed=1, protocol="floor-1", training=TRAINING,
+        n_samples=256, recipe=plain(1e-3, 64), seed=1, protocol="floor-1", training=TRAINING,
     )  # fmt: skip
     return Member(trial, *source_of(trial).splits(trial.n_samples, trial.seed))
 

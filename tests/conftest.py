@@ -238,7 +238,7 @@ def learned_from(needs):
 
     def rule(trial):
         passes = trial.n_samples >= needs(trial)
-        return "passed" if passes and trial.learning_rate == 3e-3 else "failed"
+        return "passed" if passes and trial.recipe.learning_rate == 3e-3 else "failed"
 
     return rule
 

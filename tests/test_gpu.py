@@ -12,6 +12,7 @@ from trials import a_trial, splits
 from kbench.ops.backends import missing
 from kbench.ops.scan import torch_scan
 from kbench.ops.scan_mamba_ssm import kernel_scan
+from kbench.protocol import plain
 from kbench.registry import models
 from kbench.statistics.search import Probe
 from kbench.training.cohort import Cohort
@@ -109,7 +110,7 @@ def test_logits_on_the_gpu_are_those_of_the_cpu(name):
 
 
 def test_a_trial_trains_on_the_gpu(cell):
-    trial = cell.trial((5,), 1, Probe(n_samples=20, learning_rate=0.01))
+    trial = cell.trial((5,), 1, Probe(n_samples=20, recipe=plain(0.01, 64)))
     (there,), (here,) = train([trial], device="cuda"), train([trial])
     assert there.outcome == here.outcome
     assert there.data_sha256 == here.data_sha256

@@ -135,13 +135,26 @@ def test_every_value_arrives_where_it_belongs(rule):
     built = dataclasses.asdict(from_dict(content, "mine.yaml"))
     expected = {
         **content,
-        "learning_rates": tuple(content["learning_rates"]),
+        "recipes": (
+            adam("adam-0.003", 3e-3),
+            adam("adam-0.001", 1e-3),
+        ),
+        "training": {k: v for k, v in content["training"].items() if k != "batch_size"},
         "confidence": 0.96,
         "seeds": {**content["seeds"], "looks": ()},
     }
+    del expected["learning_rates"]
     if rule == "bracket":
         expected["search"] = {**content["search"], "audit": False}
     assert built == expected
+
+
+def adam(name, rate):
+    """Of a recipe without more, all the numbers."""
+    return {
+        "name": name, "learning_rate": rate, "batch_size": 64, "betas": (0.9, 0.999),
+        "weight_decay": 0.0, "warmup": 0, "clip": 0.0,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(("looks", "confidence"), [([3, 6], 0.985), ([3, 4, 5, 6], 0.99)])
@@ -202,8 +215,8 @@ def test_an_unknown_field_is_named(rule, section):
 
 
 def test_a_misspelt_field_is_refused_with_the_nearest():
-    message = refusal(changed(BRACKET, ("training", "batchsize"), 64))
-    assert "did you mean 'batch_size'" in message
+    message = refusal(changed(BRACKET, ("training", "max_validations"), 64))
+    assert "did you mean 'max_validation'" in message
 
 
 def test_a_field_of_the_other_search_rule_is_refused():

@@ -155,15 +155,14 @@ def _of_store(folder: Path) -> "list[Measured]":
     """Of a cell measured more than once: its last version, with the most seeds."""
     from kbench.regression.measured import read
     from kbench.report.document import result_of
-    from kbench.study.cell import Cell
-    from kbench.study.driver import Progress, recall
+    from kbench.study.driver import Progress, asked_for, recall
     from kbench.study.searches import CellRun
     from kbench.study.store import Store
 
     found: dict[Any, Measured] = {}
     with Store(folder, create=False) as trials:
-        for spec in trials.cells():
-            progress = Progress(run=CellRun(Cell.from_spec(spec)))
+        for asked in asked_for(trials):
+            progress = Progress(run=CellRun(asked))
             recall(progress.run, trials)
             cell = read(result_of(progress, trials))
             before = found.get(cell.identity)

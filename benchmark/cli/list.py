@@ -30,12 +30,15 @@ def list_(
     task: Annotated[
         str, typer.Option("--task", help="Task for which the models' sizes are measured.")
     ] = "modadd",
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Of protocols: every number of a recipe.")
+    ] = False,
 ) -> None:
     """List the models, with their sizes as measured, the tasks or the protocols there are."""
     if kind is Kind.MODELS:
         out.print(_models(protocol, task))
     else:
-        out.print(_tasks(protocol) if kind is Kind.TASKS else _protocols())
+        out.print(_tasks(protocol) if kind is Kind.TASKS else _protocols(verbose))
 
 
 def _models(protocol: str, task: str) -> "Table":
@@ -106,20 +109,20 @@ def _tasks(protocol: str) -> "Table":
     return table
 
 
-def _protocols() -> "Table":
+def _protocols(verbose: bool) -> "Table":
     from rich.table import Table
 
     from kbench import protocol as protocols
 
-    table = Table("name", "version", "what it is")
+    table = Table("name", "version", "what it is", "recipes")
     for name in protocols.names():
         p = protocols.load(name)
-        rates = ", ".join(f"{rate:g}" for rate in p.learning_rates)
+        recipes = map(str, p.recipes) if verbose else (recipe.name for recipe in p.recipes)
         table.add_row(
             name,
             str(p.version),
-            f"ε = {p.training.eps:g}, {p.training.steps:,} steps, {p.seeds}, "
-            f"learning rates {rates}",
+            f"ε = {p.training.eps:g}, {p.training.steps:,} steps, {p.seeds}",
+            "\n".join(recipes),
         )
     return table
 

@@ -32,15 +32,14 @@ def show(
     """
     from kbench.report.document import document_of, plain
     from kbench.report.tables import tables
-    from kbench.study.cell import Cell
-    from kbench.study.driver import Progress, recall
+    from kbench.study.driver import Progress, asked_for, recall
     from kbench.study.searches import CellRun
     from kbench.study.store import Store
 
     picture = plot_path(plot) if plot else None
     stdout = claim_stdout() if as_json else None
     with Store(store, create=False) as trials:
-        cells = [Cell.from_spec(spec) for spec in trials.cells()]
+        cells = asked_for(trials)
         if not cells:
             raise KbenchError(f"the trial store at {store} has no results yet")
         for kind, wanted, of in (

@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError
 from kbench import protocol as protocols
 from kbench.data.splits import universe
 from kbench.errors import KbenchError, one_line, unknown
-from kbench.protocol import Protocol
+from kbench.protocol import Protocol, plain
 from kbench.registry import tasks
 from kbench.report import document
 from kbench.report.document import Count, Line, Part, Readings, depth, first_problem, loads
@@ -82,6 +82,8 @@ class Row(Part):
     seed: Count
     n_samples: Count
     learning_rate: float
+    recipe: Line | None = None
+    """Its name in the protocol; None in entries from before there were recipes."""
     tested: Annotated[list[Length], Field(max_length=20)]
     outcome: Literal["passed", "failed"]
     reason: Literal["success", "budget", "futility", "diverged"]
@@ -105,8 +107,8 @@ class Row(Part):
         return TrialResult(
             environment=environment,
             **self.model_dump(
-                exclude={"lengths", "seed", "n_samples", "learning_rate", "tested", "environment",
-                         "digest"}
+                exclude={"lengths", "seed", "n_samples", "learning_rate", "recipe", "tested",
+                         "environment", "digest"}
             ),
         )  # fmt: skip
 
@@ -192,7 +194,11 @@ class Trials:
 
 def trial_of(row: Row, cell: Cell) -> Trial:
     """The trial that a row reports."""
-    probe = Probe(row.n_samples, row.learning_rate)
+    recipe = plain(row.learning_rate, cell.protocol.recipes[0].batch_size)
+    for known in cell.protocol.recipes:
+        if known.name == (row.recipe or recipe.name) and known.learning_rate == row.learning_rate:
+            recipe = known
+    probe = Probe(row.n_samples, recipe)
     trial = cell.trial(tuple(row.lengths), row.seed, probe)
     return dataclasses.replace(trial, tested=tuple(row.tested))
 

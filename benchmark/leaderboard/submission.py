@@ -101,7 +101,7 @@ def _entry(run: CellRun, found: Sequence[tuple[Trial, TrialResult]], by: str | N
     rows = [
         {
             "lengths": trial.lengths,
-            **trial.variant._asdict(),
+            **trial.variant.columns(),
             "tested": trial.tested,
             "outcome": stored.outcome,
             "reason": stored.reason,

@@ -322,7 +322,7 @@ def nonconformity(cell: Cell) -> str | None:
     from kbench.study.executors.local import one_thread
     from kbench.training.conformance import Subject, check
 
-    source = source_of(cell.trial(cell.joint, cell.seeds[0], Probe(1, 1.0)))
+    source = source_of(cell.trial(cell.joint, cell.seeds[0], Probe(1, cell.protocol.recipes[0])))
     subject = Subject(
         entry=models[cell.model],
         size=cell.size,
@@ -337,7 +337,8 @@ def nonconformity(cell: Cell) -> str | None:
 def describe(trial: Row | Trial) -> str:
     """A trial among those of its entry, in words."""
     test = ", tested" if trial.tested else ""
+    rate = trial.learning_rate if isinstance(trial, Row) else trial.recipe.learning_rate
     return (
         f"lengths {'+'.join(map(str, trial.lengths))}, seed {trial.seed}, N = {trial.n_samples}, "
-        f"learning rate {trial.learning_rate:g}{test}"
+        f"learning rate {rate:g}{test}"
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from kbench.errors import KbenchError
+from kbench.protocol import plain
 from kbench.report.document import Result, TrialRow
 from kbench.statistics.brackets import Bracket
 from kbench.study.request import backend_options
@@ -19,7 +20,7 @@ class Which(NamedTuple):
     lengths: tuple[int, ...]
     seed: int
     n_samples: int
-    learning_rate: float
+    recipe: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,7 +102,8 @@ def read(result: Result, command: str | None = None) -> Measured:
 
 
 def _trial(row: TrialRow) -> tuple[Which, Trained]:
-    which = Which(tuple(row.lengths), row.seed, row.n_samples, row.learning_rate)
+    recipe = row.recipe or plain(row.learning_rate, 1).name
+    which = Which(tuple(row.lengths), row.seed, row.n_samples, recipe)
     return which, Trained(
         key=row.key,
         digest=row.digest,

@@ -141,6 +141,7 @@ class Tested(Part):
     model_of: Literal["smallest to pass", "largest tried"]
     n_samples: Count
     learning_rate: float
+    recipe: str | None = None
     outcome: Literal["passed", "failed", "error"]
     reproduced: bool | None
     accuracy: dict[Line, Accuracy]
@@ -184,6 +185,8 @@ class TrialRow(Part):
     seed: Count
     n_samples: Count
     learning_rate: float
+    recipe: str | None = None
+    """Its name in the protocol; None in documents from before there were recipes."""
     tested: list[Length] = []
     outcome: Literal["passed", "failed"]
     reason: str | None = None

@@ -73,7 +73,7 @@ def result(progress: Progress) -> dict[str, Any]:
 def trial_rows(run: CellRun, store: Results) -> list[dict[str, Any]]:
     """Every trial that the cell's searches have asked for, then those that were tested."""
     searched = [
-        run.cell.trial(lengths, variant.seed, Probe(variant.n_samples, variant.learning_rate))
+        run.cell.trial(lengths, variant.seed, Probe(variant.n_samples, variant.recipe))
         for lengths, variant in sorted(run.results)
     ]
     tested = {t.key(): t for seed in run.seeds for t in run.tested(seed).values()}
@@ -84,7 +84,7 @@ def trial_rows(run: CellRun, store: Results) -> list[dict[str, Any]]:
             rows.append(
                 {
                     "lengths": list(trial.lengths),
-                    **trial.variant._asdict(),
+                    **trial.variant.columns(),
                     "tested": list(trial.tested),
                     "outcome": trained.outcome,
                     "reason": trained.reason,
@@ -166,10 +166,8 @@ def extrapolation(run: CellRun) -> list[dict[str, Any]]:
     """Every model tested, one entry per seed and per reason to test it."""
     return [
         {
-            "seed": seed,
             "model_of": name,
-            "n_samples": trial.n_samples,
-            "learning_rate": trial.learning_rate,
+            **trial.variant.columns(),
             "outcome": result.outcome,
             "reproduced": _is_reproduced(run, trial, result),
             "accuracy": {

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from kbench.protocol import Recipe
 from kbench.statistics.brackets import Bracket, PathOver
 
 
@@ -16,20 +17,20 @@ class Probe(NamedTuple):
     """One run that a search asks for."""
 
     n_samples: int
-    learning_rate: float
+    recipe: Recipe
 
 
 class Search:
     """N* of one seed.
 
-    A size passes when any learning rate passes, and fails when all of them fail. A size whose
+    A size passes when any recipe passes, and fails when all of them fail. A size whose
     verdict hangs on a run that broke down is left out, which can only widen the bracket.
     """
 
-    def __init__(self, learning_rates: Sequence[float], path_over: PathOver) -> None:
-        self._learning_rates = tuple(learning_rates)
+    def __init__(self, recipes: Sequence[Recipe], path_over: PathOver) -> None:
+        self._recipes = tuple(recipes)
         self._path_over = path_over
-        self._outcomes: dict[int, dict[float, str]] = {}
+        self._outcomes: dict[int, dict[Recipe, str]] = {}
         self._verdicts: dict[int, bool] = {}
         self._broken: list[int] = []
         self._begin()
@@ -37,12 +38,12 @@ class Search:
     def tell(self, probe: Probe, outcome: str) -> None:
         """File an outcome (`passed`, `failed`, `error`). Repeats, and late answers, do no harm."""
         outcomes = self._outcomes.setdefault(probe.n_samples, {})
-        if outcomes.get(probe.learning_rate, "error") == "error":
-            outcomes[probe.learning_rate] = outcome
+        if outcomes.get(probe.recipe, "error") == "error":
+            outcomes[probe.recipe] = outcome
             self._judge(probe.n_samples, outcomes)
         self._go_on(outcomes)
 
-    def recall(self, outcome_of: Callable[[int, float], str | None]) -> list[Probe]:
+    def recall(self, outcome_of: Callable[[int, Recipe], str | None]) -> list[Probe]:
         """File all that the search asks for, one after the other, as far as outcomes are known.
 
         The same as asking and telling, for thousands at once; returns what was filed.
@@ -50,20 +51,20 @@ class Search:
         filed: list[Probe] = []
         while (size := self._waits_for) is not None:
             outcomes = self._outcomes.setdefault(size, {})
-            for rate in self._learning_rates:
-                if rate in outcomes:
+            for recipe in self._recipes:
+                if recipe in outcomes:
                     continue
-                if (outcome := outcome_of(size, rate)) is None:
+                if (outcome := outcome_of(size, recipe)) is None:
                     return filed
-                outcomes[rate] = outcome
-                filed.append(Probe(size, rate))
+                outcomes[recipe] = outcome
+                filed.append(Probe(size, recipe))
                 if outcome == "passed":
                     break
             self._judge(size, outcomes)
             self._go_on(outcomes)
         return filed
 
-    def _go_on(self, outcomes: Mapping[float, str]) -> None:
+    def _go_on(self, outcomes: Mapping[Recipe, str]) -> None:
         """After news of a size: along the path, or from the start of one that avoids that size."""
         if ("error" in outcomes.values() or self._broken) and self._broken != self.broken():
             self._begin()
@@ -93,10 +94,10 @@ class Search:
             except StopIteration as end:
                 self._waits_for, self.bracket = None, end.value
 
-    def _judge(self, size: int, outcomes: Mapping[float, str]) -> None:
+    def _judge(self, size: int, outcomes: Mapping[Recipe, str]) -> None:
         if "passed" in outcomes.values():
             self._verdicts[size] = True
-        elif len(outcomes) == len(self._learning_rates) and "error" not in outcomes.values():
+        elif len(outcomes) == len(self._recipes) and "error" not in outcomes.values():
             self._verdicts[size] = False
 
     def verdict(self, size: int) -> bool | None:
@@ -108,7 +109,7 @@ class Search:
         return [
             size
             for size, outcomes in sorted(self._outcomes.items())
-            if len(outcomes) == len(self._learning_rates) and self.verdict(size) is None
+            if len(outcomes) == len(self._recipes) and self.verdict(size) is None
         ]
 
     def ask(self, k: int = 1) -> list[Probe]:
@@ -119,8 +120,8 @@ class Search:
         probes: list[Probe] = []
         for size in self._ahead():
             known = self._outcomes.get(size, {})
-            missing = [rate for rate in self._learning_rates if rate not in known]
-            probes += [Probe(n_samples=size, learning_rate=rate) for rate in missing]
+            missing = [recipe for recipe in self._recipes if recipe not in known]
+            probes += [Probe(n_samples=size, recipe=recipe) for recipe in missing]
             if len(probes) >= k:
                 break
         return probes[:k]

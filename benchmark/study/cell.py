@@ -145,7 +145,7 @@ class Cell:
             lengths=lengths,
             distribution=self.over(lengths),
             n_samples=probe.n_samples,
-            learning_rate=probe.learning_rate,
+            recipe=probe.recipe,
             seed=seed,
             protocol=self.protocol.id,
             training=self.protocol.training,

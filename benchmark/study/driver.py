@@ -29,6 +29,15 @@ class Results(Protocol):
         """The result of the trial with this key, if it has been run."""
 
 
+def asked_for(store: Store) -> list[Cell]:
+    """Every cell that a store was asked for, oldest first; once, in whatever form it is written."""
+    cells: list[Cell] = []
+    for spec in store.cells():
+        if (cell := Cell.from_spec(spec)) not in cells:
+            cells.append(cell)
+    return cells
+
+
 def recall(run: CellRun, store: Results) -> int:
     """Tell a fresh cell all that the store has of it; the number of trials told."""
     # Of thousands of rows not one is garbage, and looking for it takes longer than reading them.

@@ -11,7 +11,7 @@ from typing import Any
 from kbench.errors import KbenchError
 from kbench.study.cell import Cell
 from kbench.study.store import Store
-from kbench.trial import Ending, TrialResult, Variant, canonical_json, digest
+from kbench.trial import IN_FAMILY, Ending, TrialResult, canonical_json, digest
 
 _TRIALS = """
 SELECT t.key, f.spec, t.seed, t.n_samples, t.learning_rate,
@@ -109,10 +109,10 @@ def _checked_trials(source: Path, db: sqlite3.Connection) -> list[tuple[str, str
 
 def _differences(key: str, family: str | None, columns: list[Any], result: str) -> list[str]:
     """What about a row cannot be, each in a few words."""
-    variant, stored = Variant._make(columns[:3]), Ending(*columns[3:])
+    in_family, stored = dict(zip(IN_FAMILY, columns, strict=False)), Ending(*columns[3:])
     try:
         spec = json.loads(family or "")
-        key_holds = digest(spec | variant._asdict()) == key and canonical_json(spec) == family
+        key_holds = digest(spec | in_family) == key and canonical_json(spec) == family
     except (TypeError, ValueError):
         key_holds = False
     differs = [] if key_holds else ["key is not that of its specification"]

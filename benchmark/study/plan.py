@@ -38,7 +38,7 @@ def plan(run: CellRun, device: str = "cpu", *, last_look: bool = False) -> Plan:
     Of the seeds in use, or up to the last look with all that may still be added.
     """
     cell = run.cell
-    training, rates = cell.protocol.training, len(cell.protocol.learning_rates)
+    training, recipes = cell.protocol.training, len(cell.protocol.recipes)
     shortest = min(10, training.steps)  # a success, or a divergence, at the first validation
     fail_share = FAIL_SHARE_FUTILITY if training.futility else FAIL_SHARE
     trials, steps, seconds = [0, 0], [0, 0], 0.0
@@ -49,11 +49,11 @@ def plan(run: CellRun, device: str = "cpu", *, last_look: bool = False) -> Plan:
             continue
         if lengths not in timings:
             timings[lengths] = _seconds_per_step(cell, lengths, device)
-        fewest = min(passes + fails * rates for passes, fails in ways)
-        most = max((passes + fails) * rates for passes, fails in ways)
+        fewest = min(passes + fails * recipes for passes, fails in ways)
+        most = max((passes + fails) * recipes for passes, fails in ways)
         trials = [trials[0] + fewest, trials[1] + most]
         steps = [steps[0] + fewest * shortest, steps[1] + most * training.steps]
-        typical = sum(p * PASS_SHARE + f * rates * fail_share for p, f in ways) / len(ways)
+        typical = sum(p * PASS_SHARE + f * recipes * fail_share for p, f in ways) / len(ways)
         seconds += typical * training.steps * timings[lengths]
     untested = [run.untested(seed) for seed in run.seeds]
     if any(untested):
@@ -105,8 +105,8 @@ def _seconds_per_step(cell: Cell, lengths: Lengths, device: str) -> float:
     from kbench.training.loop import seconds_per_step
 
     there_are = sum(cell.universes[n] for n in lengths)
-    n_samples = min(cell.protocol.training.batch_size, there_are // 2)
-    probe = Probe(n_samples=n_samples, learning_rate=cell.protocol.learning_rates[0])
+    recipe = cell.protocol.recipes[0]
+    probe = Probe(n_samples=min(recipe.batch_size, there_are // 2), recipe=recipe)
     try:
         with one_thread():
             return seconds_per_step(cell.trial(lengths, cell.seeds[0], probe), device)

@@ -5,6 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
+from kbench.protocol import Recipe
 from kbench.statistics.brackets import Bracket, path_for
 from kbench.statistics.likelihood import Interval
 from kbench.statistics.search import Probe, Search
@@ -32,7 +33,7 @@ class SeedSearch:
         self._universe = cell.universes[lengths[0]] if len(lengths) == 1 else None
         self._has_all = available <= rule.n_max
         self.largest = largest
-        self.search = Search(cell.protocol.learning_rates, path_for(rule, largest, guess))
+        self.search = Search(cell.protocol.recipes, path_for(rule, largest, guess))
         self.errors: list[str] = []
         self._failed: dict[int, list[Ending]] = {}
         """Failing runs by size."""
@@ -223,14 +224,14 @@ class CellRun:
         return {name: self._tested(seed, size) for name, size in sizes.items() if size is not None}
 
     def _tested(self, seed: int, size: int) -> Trial:
-        """The first learning rate that passes at this size, else the one of the least loss.
+        """The first recipe that passes at this size, else the one of the least loss.
 
-        A search leaves the rates after the first to pass; where none passed before, one that was
+        A search leaves the recipes after the first to pass; where none passed before, one that was
         not run is tested too, and passed over if it fails.
         """
         best, least = None, math.inf
-        for rate in self.cell.protocol.learning_rates:
-            probe = Probe(n_samples=size, learning_rate=rate)
+        for recipe in self.cell.protocol.recipes:
+            probe = Probe(n_samples=size, recipe=recipe)
             trial = self.cell.trial(self.cell.joint, seed, probe)
             test = dataclasses.replace(trial, tested=self.cell.extrapolate)
             found = self.ending(trial) or self.tests.get(test.key())
@@ -255,7 +256,7 @@ class CellRun:
         ending = result.ending(trial.key())
         self.results[trial.lengths, trial.variant] = ending
         search.file(trial.n_samples, ending)
-        probe = Probe(n_samples=trial.n_samples, learning_rate=trial.learning_rate)
+        probe = Probe(n_samples=trial.n_samples, recipe=trial.recipe)
         search.search.tell(probe, result.outcome)
         self._open_searches()
         while self._add_seeds():
@@ -271,7 +272,7 @@ class CellRun:
         Quicker than one trial after the other where there are thousands.
         """
         before = len(self.results)
-        known: dict[Lengths, Mapping[Variant, Ending]] = {}
+        known: dict[Lengths, dict[Variant, Ending]] = {}
         while True:
             for lengths, seed in self._keys:
                 self._recall(lengths, seed, endings_of, known)
@@ -284,7 +285,7 @@ class CellRun:
         lengths: Lengths,
         seed: int,
         endings_of: Callable[[Trial], Mapping[Variant, Ending]],
-        known: dict[Lengths, Mapping[Variant, Ending]],
+        known: dict[Lengths, dict[Variant, Ending]],
     ) -> None:
         """Tell one search; `known` keeps what was looked up for the others of its lengths."""
         if (lengths, seed) not in self.searches:
@@ -292,16 +293,19 @@ class CellRun:
         if (lengths, seed) not in self.searches:
             return
         own = self.searches[lengths, seed]
-        if lengths not in known and (probes := own.search.ask()):
-            known[lengths] = endings_of(self.cell.trial(lengths, seed, probes[0]))
+        if lengths not in known and own.search.ask():
+            known[lengths] = {}
+            for recipe in self.cell.protocol.recipes:
+                trial = self.cell.trial(lengths, seed, Probe(n_samples=1, recipe=recipe))
+                known[lengths].update(endings_of(trial))
         endings = known.get(lengths, {})
 
-        def outcome_of(size: int, rate: float) -> str | None:
-            ending = endings.get(Variant(seed, size, rate))
+        def outcome_of(size: int, recipe: Recipe) -> str | None:
+            ending = endings.get(Variant(seed, size, recipe))
             return ending.outcome if ending else None
 
-        for size, rate in own.search.recall(outcome_of):
-            variant = Variant(seed, size, rate)
+        for size, recipe in own.search.recall(outcome_of):
+            variant = Variant(seed, size, recipe)
             self.results[lengths, variant] = endings[variant]
             own.file(size, endings[variant])
 
@@ -369,5 +373,5 @@ class CellRun:
 def _where(trial: Trial) -> str:
     return (
         f"lengths {'+'.join(map(str, trial.lengths))}, seed {trial.seed}, "
-        f"N = {trial.n_samples}, learning rate {trial.learning_rate:g}"
+        f"N = {trial.n_samples}, recipe {trial.recipe.name}"
     )

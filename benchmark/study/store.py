@@ -135,7 +135,10 @@ class Store:
             "FROM trials t JOIN environments e ON e.id = t.environment WHERE t.family = ?",
             row,
         )
-        return {Variant._make(row[:3]): Ending._make(row[3:]) for row in rows}
+        return {
+            Variant(seed, n, dataclasses.replace(trial.recipe, learning_rate=rate)): Ending(*ending)
+            for seed, n, rate, *ending in rows
+        }
 
     def put(self, trial: Trial, result: TrialResult) -> None:
         """Add a finished trial; where it is there already, the first row stays.
@@ -158,7 +161,8 @@ class Store:
             "INSERT OR IGNORE INTO trials VALUES "
             "(?, (SELECT id FROM families WHERE spec = ?), ?, ?, ?, ?, ?, ?, ?, "
             "(SELECT id FROM environments WHERE content = ?), ?, ?)",
-            *(key, family, *trial.variant, *ending[:5], canonical_json(content), _now()),
+            *(key, family, trial.seed, trial.n_samples, trial.recipe.learning_rate, *ending[:5]),
+            *(canonical_json(content), _now()),
         )
 
     def add_cell(self, spec: dict[str, Any]) -> None:

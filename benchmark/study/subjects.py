@@ -16,7 +16,7 @@ from kbench.training.conformance import Subject
 
 def subject_of(cell: Cell, entry: Entry, size: Mapping[str, Any]) -> Subject:
     """A model as it would be built for a cell's longest input."""
-    probe = Probe(n_samples=1, learning_rate=cell.protocol.learning_rates[0])
+    probe = Probe(n_samples=1, recipe=cell.protocol.recipes[0])
     source = source_of(cell.trial(cell.joint, cell.seeds[0], probe))
     return Subject(entry=entry, size=size, vocab_size=source.vocab_size(), max_len=source.width())
 

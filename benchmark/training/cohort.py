@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from kbench.data.supervision import IGNORE
+from kbench.protocol import Recipe
 from kbench.training.stack import Stack
 
 AHEAD = 64
@@ -19,7 +20,7 @@ class Learner(Protocol):
     """What a cohort needs of each of its members."""
 
     model: nn.Module
-    learning_rate: float
+    recipe: Recipe
     steps: int
     n_targets: int
     tokens: Tensor
@@ -64,7 +65,7 @@ class Cohort:
         self._learners = list(learners)
         self._numbers = list(range(len(learners)))
         """The rows of each learner that is left."""
-        self._stack = Stack([m.model for m in learners], [m.learning_rate for m in learners])
+        self._stack = Stack([m.model for m in learners], [m.recipe for m in learners])
         self._training = Rows([(m.tokens, m.targets) for m in learners])
         self._validation = Rows([(m.validation_tokens, m.validation_targets) for m in learners])
         self._device = learners[0].tokens.device

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kbench.errors import KbenchError, one_line
+from kbench.protocol import plain
 from kbench.registry import Entry
 from kbench.training.modules import answers_at, build, parameter_count, state_size
 from kbench.training.stack import Stack, why_not
@@ -212,7 +213,7 @@ def _cohort(subject: Subject) -> str:
     tokens_KBT = torch.stack([subject.tokens(), subject.tokens().flip(0)])
     if reason := why_not(members, tokens_KBT):
         return f"trains one by one: {reason}"
-    gradients_KP, _ = Stack(members, [0.0, 0.0]).gradients(tokens_KBT, tokens_KBT)
+    gradients_KP, _ = Stack(members, [plain(1.0, 1)] * 2).gradients(tokens_KBT, tokens_KBT)
     for member, tokens, gradient_P in zip(members, tokens_KBT, gradients_KP, strict=True):
         F.cross_entropy(member(tokens).flatten(0, 1), tokens.flatten()).backward()
         trained = {name: p for name, p in member.named_parameters() if p.requires_grad}

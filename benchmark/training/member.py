@@ -14,7 +14,7 @@ from kbench.registry import models, tasks
 from kbench.training.extrapolation import accuracy, longest_input
 from kbench.training.loss import cross_entropy, supervised
 from kbench.training.modules import answers_at, build, lengthened
-from kbench.training.optimizer import Adam
+from kbench.training.optimizer import AdamW
 from kbench.trial import Trial
 
 CURVE_POINTS = 64
@@ -49,12 +49,12 @@ class Member:
             backend=trial.backend, seed=trial.seed,
         ).to(device)  # fmt: skip
         self._answers_at = answers_at(self.model)
-        self.learning_rate = trial.learning_rate
-        self.optimizer = Adam(self.model.parameters(), trial.learning_rate)
+        self.recipe = trial.recipe
+        self.optimizer = AdamW(self.model.parameters(), trial.recipe)
         self.tokens, self.targets = _tensors(train, device)
         self.validation_tokens, self.validation_targets = _tensors(validation, device)
         self.n_targets = int((self.validation_targets != IGNORE).sum())
-        self.batch_size = min(trial.training.batch_size, trial.n_samples)
+        self.batch_size = min(trial.recipe.batch_size, trial.n_samples)
         self.interval = validation_interval(len(self.validation_tokens), self.batch_size)
         self._rng = generator(trial.seed, "batches")
         self._epoch: Iterator[Tensor] = iter(())

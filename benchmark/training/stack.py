@@ -1,6 +1,7 @@
 """Models of one shape trained side by side as one: one step for all of them."""
 
 import copy
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -11,20 +12,19 @@ from torch.func import functional_call, grad_and_value, vjp, vmap
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from kbench.errors import one_line
+from kbench.protocol import Recipe, plain
 from kbench.training.loss import cross_entropy
-
-BETAS, EPS = (0.9, 0.999), 1e-8
-"""Of Adam (Kingma & Ba 2014, arXiv 1412.6980), as in torch.optim."""
+from kbench.training.optimizer import EPS, over
 
 
 class Stack:
     """K models as one matrix of parameters [K, P], with Adam's moments of the same shape.
 
-    Every member has a learning rate of its own and sees its own batch. All that a step changes is
+    Every member has a recipe of its own and sees its own batch. All that a step changes is
     changed in place, so that a CUDA graph can be captured of it.
     """
 
-    def __init__(self, models: Sequence[nn.Module], learning_rates: Sequence[float]) -> None:
+    def __init__(self, models: Sequence[nn.Module], recipes: Sequence[Recipe]) -> None:
         self._base = copy.deepcopy(models[0])
         self._shapes = {n: p.shape for n, p in models[0].named_parameters() if p.requires_grad}
         self.parameters_KP = torch.stack([_vector(model) for model in models])
@@ -32,7 +32,11 @@ class Stack:
         self._constants = {n: torch.stack([c[n] for c in constants]) for n in constants[0]}
         self._mean_KP = torch.zeros_like(self.parameters_KP)
         self._square_KP = torch.zeros_like(self.parameters_KP)
-        self._rate_K = self.parameters_KP.new_tensor(learning_rates)
+        numbers = [
+            (r.learning_rate, *r.betas, r.weight_decay, max(r.warmup, 1), r.clip or math.inf)
+            for r in recipes
+        ]
+        self._recipe_6K = self.parameters_KP.new_tensor(numbers).T.contiguous()
         self._steps = self.parameters_KP.new_zeros(())
 
     def gradients(self, tokens_KBT: Tensor, targets_KBT: Tensor) -> tuple[Tensor, Tensor]:
@@ -43,14 +47,18 @@ class Stack:
         return gradients
 
     def step(self, tokens_KBT: Tensor, targets_KBT: Tensor) -> Tensor:
-        """One step of Adam for every member; the losses before it [K], in nats."""
+        """One step of AdamW for every member; the losses before it [K], in nats."""
         gradient_KP, loss_K = self.gradients(tokens_KBT, targets_KBT)
         self._steps += 1
-        self._mean_KP.lerp_(gradient_KP, 1 - BETAS[0])
-        self._square_KP.mul_(BETAS[1]).addcmul_(gradient_KP, gradient_KP, value=1 - BETAS[1])
-        scale_KP = (self._square_KP / (1 - BETAS[1] ** self._steps)).sqrt_().add_(EPS)
-        rate_K = self._rate_K / (1 - BETAS[0] ** self._steps)
-        self.parameters_KP.sub_(rate_K.unsqueeze(1) * self._mean_KP / scale_KP)
+        rate, beta1, beta2, decay, warmup, clip = self._recipe_6K.unsqueeze(2)
+        gradient_KP /= over(gradient_KP.norm(dim=1, keepdim=True), clip)
+        rate = rate * (self._steps / warmup).clamp(max=1.0)
+        self.parameters_KP.mul_(1 - rate * decay)
+        self._mean_KP.mul_(beta1).add_((1 - beta1) * gradient_KP)
+        self._square_KP.mul_(beta2).add_((1 - beta2) * gradient_KP.square())
+        scale_KP = (self._square_KP / (1 - beta2**self._steps)).sqrt_().add_(EPS)
+        rate = rate / (1 - beta1**self._steps)
+        self.parameters_KP.sub_(rate * self._mean_KP / scale_KP)
         return loss_K
 
     @torch.no_grad()
@@ -64,8 +72,9 @@ class Stack:
 
     def keep(self, members: Tensor) -> None:
         """Continue with these members only, in this order."""
-        for name in ("parameters_KP", "_mean_KP", "_square_KP", "_rate_K"):
+        for name in ("parameters_KP", "_mean_KP", "_square_KP"):
             setattr(self, name, getattr(self, name)[members])
+        self._recipe_6K = self._recipe_6K[:, members]
         self._constants = {name: value[members] for name, value in self._constants.items()}
 
     def unstack(self, k: int, model: nn.Module) -> None:
@@ -108,7 +117,7 @@ def why_not(models: Sequence[nn.Module], tokens_KBT: Tensor) -> str | None:
     try:
         # A missing vmap rule is a warning where torch can loop over the members all the same.
         with warnings.catch_warnings(action="error"):
-            Stack(models, [0.0] * len(models)).gradients(tokens_KBT, tokens_KBT)
+            Stack(models, [plain(1.0, 1)] * len(models)).gradients(tokens_KBT, tokens_KBT)
     except Exception as error:  # every operation has its own way to say that it cannot
         return one_line(error)
     return None

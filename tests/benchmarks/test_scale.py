@@ -12,6 +12,7 @@ import pytest
 from conftest import made_up
 
 from kbench import protocol as protocols
+from kbench.protocol import plain
 from kbench.statistics.search import Probe
 from kbench.study.cell import Cell
 from kbench.study.driver import Progress, recall
@@ -111,7 +112,7 @@ def test_ray_hands_over_and_back(benchmark, report, cell, monkeypatch):
     from kbench.study.executors import ray as executor_module
 
     monkeypatch.setattr(executor_module, "_run", lambda cohort, device, directory: ([], "nothing"))
-    trial = cell.trial((3,), 1, Probe(n_samples=8, learning_rate=0.01))
+    trial = cell.trial((3,), 1, Probe(n_samples=8, recipe=plain(0.01, 64)))
     with executor_module.on_ray(None) as executor:
         times = []
         for _ in range(5 if benchmark.disabled else 500):

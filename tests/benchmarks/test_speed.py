@@ -15,7 +15,7 @@ from kbench.data.splits import source_of
 from kbench.ops.backends import missing
 from kbench.ops.scan import torch_scan
 from kbench.ops.scan_mamba_ssm import kernel_scan
-from kbench.protocol import Training
+from kbench.protocol import Training, plain
 from kbench.registry import models
 from kbench.training.member import Member
 from kbench.trial import Trial
@@ -26,7 +26,6 @@ def a_member(model, length, n_validation=437, device="cpu", backend="torch", sup
     training = Training(
         eps=1e-9,
         steps=10**9,
-        batch_size=64,
         max_validation=n_validation,
         max_validation_fraction=0.2,
         futility=None,
@@ -43,7 +42,7 @@ def a_member(model, length, n_validation=437, device="cpu", backend="torch", sup
         lengths=(length,),
         distribution="fixed",
         n_samples=1000,
-        learning_rate=1e-3,
+        recipe=plain(1e-3, 64),
         seed=1,
         protocol="benchmark-1",
         training=training,

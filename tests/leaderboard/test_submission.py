@@ -9,6 +9,7 @@ from kbench import protocol as protocols
 from kbench.errors import KbenchError
 from kbench.leaderboard.place import command
 from kbench.leaderboard.submission import build
+from kbench.protocol import plain
 from kbench.study.driver import Driver
 from kbench.study.executors.local import InProcess
 from kbench.study.store import Store
@@ -67,7 +68,7 @@ def test_cells_that_no_board_would_take(store, tiny_yaml):
     assert "unknown protocol 'tiny-1'" in refusal(own, store)
     narrow = board_cell(size={"width": 8, "layers": 1})
     assert "compares presets" in refusal(narrow, store)
-    changed = dataclasses.replace(board_cell().protocol, learning_rates=(3e-3,))
+    changed = dataclasses.replace(board_cell().protocol, recipes=(plain(3e-3, 64),))
     assert "not the packaged protocol" in refusal(board_cell(protocol=changed), store)
 
 

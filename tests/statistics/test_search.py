@@ -39,9 +39,7 @@ def finish(search, outcome_of, k=1, rng=None, repeat=False):
 
 def by_threshold(threshold):
     """The second learning rate alone succeeds, from the threshold on."""
-    return lambda p: (
-        "passed" if p.n_samples >= threshold and p.learning_rate == RATES[1] else "failed"
-    )
+    return lambda p: "passed" if p.n_samples >= threshold and p.recipe == RATES[1] else "failed"
 
 
 @settings(max_examples=1000, deadline=None)
@@ -132,10 +130,10 @@ def test_one_passing_rate_is_enough_and_spares_the_others():
 
 def test_a_size_fails_only_when_every_rate_fails():
     search = search_over(RULES[0], 100)
-    assert [p.learning_rate for p in search.ask(2)] == list(RATES)
+    assert [p.recipe for p in search.ask(2)] == list(RATES)
     search.tell(search.ask(1)[0], "failed")
     assert search.bracket is None
-    assert search.ask(1) == [Probe(n_samples=100, learning_rate=RATES[1])]
+    assert search.ask(1) == [Probe(n_samples=100, recipe=RATES[1])]
     search.tell(search.ask(1)[0], "failed")
     assert search.bracket == Bracket(low=100, high=None, censored="right")
 
@@ -223,12 +221,12 @@ def test_paths_can_be_walked_by_hand():
 def test_what_is_asked_ahead_holds_what_is_asked_later(rule, threshold):
     """Whatever the verdicts, the runs that a search needs next are among those it asks ahead."""
     search = search_over(rule, 100)
-    ahead = {(p.n_samples, p.learning_rate) for p in search.ask(10_000)}
+    ahead = {(p.n_samples, p.recipe) for p in search.ask(10_000)}
     asked = set()
     while probes := search.ask():
         (probe,) = probes
         assert search.ask(3)[0] == probe
-        asked.add((probe.n_samples, probe.learning_rate))
+        asked.add((probe.n_samples, probe.recipe))
         search.tell(probe, "passed" if probe.n_samples >= threshold else "failed")
     assert asked <= ahead
 
@@ -246,7 +244,7 @@ def test_recalling_is_asking_and_telling(rule, threshold, guess, known, seed):
     rng = random.Random(seed)
 
     def outcome_of(probe):  # the second learning rate needs fewer samples
-        needed = threshold * (2 if probe.learning_rate == RATES[0] else 1)
+        needed = threshold * (2 if probe.recipe == RATES[0] else 1)
         return "passed" if probe.n_samples >= needed else "failed"
 
     stored = {

@@ -4,10 +4,11 @@ import pytest
 
 from kbench.errors import KbenchError
 from kbench.ops import backends
+from kbench.protocol import plain
 from kbench.statistics.search import Probe
 from kbench.study.request import Request, backend_options
 
-PROBE = Probe(n_samples=10, learning_rate=1e-3)
+PROBE = Probe(n_samples=10, recipe=plain(1e-3, 64))
 
 
 def backends_of(**options):

@@ -22,7 +22,7 @@ def rule(trial, factor=1.0):
     lengths = trial.lengths
     threshold = THRESHOLDS[lengths[0]] if len(lengths) == 1 else sum(THRESHOLDS.values()) / 2
     threshold *= factor * (1 + 0.2 * trial.seed)
-    ok = trial.n_samples >= threshold and trial.learning_rate == 1e-3
+    ok = trial.n_samples >= threshold and trial.recipe.learning_rate == 1e-3
     return "passed" if ok else "failed"
 
 
@@ -149,7 +149,7 @@ def test_steering_changes_where_a_search_starts_and_not_what_it_concludes(wide):
             while probes := search.ask():
                 passed = probes[0].n_samples >= threshold
                 search.tell(
-                    Probe(n_samples=probes[0].n_samples, learning_rate=probes[0].learning_rate),
+                    Probe(n_samples=probes[0].n_samples, recipe=probes[0].recipe),
                     "passed" if passed else "failed",
                 )
             found.add(search.bracket)
@@ -228,12 +228,14 @@ def test_where_nothing_passes_the_model_of_the_least_loss_is_tested(wide, tmp_pa
     class Executor(FakeExecutor):
         def finished(self):
             (done,) = super().finished()
-            result = dataclasses.replace(done.result, best_loss=losses[done.trial.learning_rate])
+            result = dataclasses.replace(
+                done.result, best_loss=losses[done.trial.recipe.learning_rate]
+            )
             return [dataclasses.replace(done, result=result)]
 
     with Store(tmp_path) as store:
         found, ran = beyond(cell, store, Executor(lambda t: "failed"))
-    assert {(t.n_samples, t.learning_rate) for t in ran} == {(2624, 1e-3)}
+    assert {(t.n_samples, t.recipe.learning_rate) for t in ran} == {(2624, 1e-3)}
     assert {entry["model_of"] for entry in found} == {"largest tried"}
     assert len(ran) == len(wide.seeds)
 
@@ -242,7 +244,7 @@ def test_what_is_tested_does_not_depend_on_how_many_run_at_once(wide, tmp_path):
     cell = changed(wide, extrapolate=(14,))
 
     def either(trial):  # both learning rates may pass, so that who comes first could matter
-        threshold = 60 * trial.seed * (2 if trial.learning_rate == 3e-3 else 1)
+        threshold = 60 * trial.seed * (2 if trial.recipe.learning_rate == 3e-3 else 1)
         return "passed" if trial.n_samples >= threshold else "failed"
 
     seen = []

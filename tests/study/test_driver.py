@@ -7,6 +7,7 @@ import pytest
 from conftest import FakeExecutor, changed, fill, made_up
 from test_cell import THRESHOLDS, broken_off, document, rule, run, stable
 
+from kbench.protocol import plain
 from kbench.statistics.search import Probe
 from kbench.study.driver import Driver, recall
 from kbench.study.searches import CellRun
@@ -147,8 +148,8 @@ def test_seconds_are_no_part_of_what_a_trial_came_to():
 
 
 def test_a_cohort_differs_in_samples_learning_rate_and_seed_alone(cell):
-    trial = cell.trial((3, 4), 1, Probe(n_samples=8, learning_rate=0.01))
-    other = cell.trial((3, 4), 2, Probe(n_samples=9, learning_rate=0.02))
+    trial = cell.trial((3, 4), 1, Probe(n_samples=8, recipe=plain(0.01, 64)))
+    other = cell.trial((3, 4), 2, Probe(n_samples=9, recipe=plain(0.02, 64)))
     assert trial.stacks_with(other)
     assert trial.family() == other.family()
     for changes in ({"tested": (9,)}, {"lengths": (3,)}, {"supervision": "cot"}):
@@ -179,7 +180,7 @@ def test_what_breaks_a_cohort_takes_no_other_trial_along(wide, tmp_path):
 
 def test_a_learning_rate_that_always_breaks_down_only_widens_brackets(wide, tmp_path):
     with Store(tmp_path) as store:
-        executor = FakeExecutor(lambda t: "error" if t.learning_rate == 3e-3 else rule(t))
+        executor = FakeExecutor(lambda t: "error" if t.recipe.learning_rate == 3e-3 else rule(t))
         cell_run = run(wide, store, executor).progress[0].run
     assert cell_run.complete
     for n, threshold in THRESHOLDS.items():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from kbench.protocol import plain
 from kbench.statistics.search import Probe
 from kbench.study.driver import Driver
 from kbench.study.executors.local import InProcess, SpawnPool, local
@@ -17,7 +18,9 @@ from kbench.study.store import Store
 
 
 def trials(cell, count):
-    return [cell.trial((5,), seed, Probe(n_samples=8, learning_rate=0.01)) for seed in range(count)]
+    return [
+        cell.trial((5,), seed, Probe(n_samples=8, recipe=plain(0.01, 64))) for seed in range(count)
+    ]
 
 
 def run_all(executor, todo):
@@ -55,7 +58,7 @@ def test_every_executor_gives_the_same_digests(cell):
 @pytest.mark.parametrize("executor", [InProcess, lambda: SpawnPool(1)])
 def test_a_trial_that_raises_is_reported_in_one_line(cell, executor):
     # More samples than the universe has.
-    broken = cell.trial((3,), 1, Probe(n_samples=1000, learning_rate=0.01))
+    broken = cell.trial((3,), 1, Probe(n_samples=1000, recipe=plain(0.01, 64)))
     (finished,) = run_all(executor(), [broken]).values()
     assert finished.result is None
     assert finished.error.startswith("ValueError: only ")

@@ -7,6 +7,7 @@ import pytest
 from conftest import made_up, measured
 
 from kbench.errors import KbenchError
+from kbench.protocol import plain
 from kbench.statistics.search import Probe
 from kbench.study.merge import Merged, merge
 from kbench.study.shards import Shard
@@ -45,7 +46,7 @@ def change(directory, statement, *values):
 
 
 def trial_of(cell, n_samples=8):
-    return cell.trial((3,), 1, Probe(n_samples=n_samples, learning_rate=0.01))
+    return cell.trial((3,), 1, Probe(n_samples=n_samples, recipe=plain(0.01, 64)))
 
 
 def store_of(directory, *pairs):

@@ -16,6 +16,7 @@ from test_executors import run_all, trials
 from test_own import TEMPLATE
 
 from kbench.errors import KbenchError
+from kbench.protocol import plain
 from kbench.statistics.search import Probe
 from kbench.study.driver import Driver
 from kbench.study.executors.local import InProcess
@@ -147,7 +148,7 @@ def test_a_lost_node_costs_only_what_it_ran_and_a_new_one_is_used(
 
 
 def test_a_trial_that_raises_is_reported_in_one_line(cluster, cell):
-    broken = cell.trial((3,), 1, Probe(n_samples=1000, learning_rate=0.01))
+    broken = cell.trial((3,), 1, Probe(n_samples=1000, recipe=plain(0.01, 64)))
     (finished,) = run_all(on_ray(cluster.address), [broken]).values()
     assert finished.result is None
     assert finished.error.startswith("ValueError: only ")

@@ -10,13 +10,14 @@ import pytest
 from conftest import fill, made_up
 
 from kbench.errors import KbenchError
+from kbench.protocol import plain
 from kbench.statistics.search import Probe
 from kbench.study import store as stores
 from kbench.study.store import Store, StoreFullError
 
 
 def trial_of(cell, n_samples=8):
-    return cell.trial((3,), 1, Probe(n_samples=n_samples, learning_rate=0.01))
+    return cell.trial((3,), 1, Probe(n_samples=n_samples, recipe=plain(0.01, 64)))
 
 
 def test_what_is_put_comes_back_equal_after_reopening(tmp_path, cell):
@@ -70,7 +71,7 @@ def test_every_part_of_a_trial_is_part_of_its_key(cell):
         "distribution": "short-to-long",
         "tested": (10,),
         "n_samples": 9,
-        "learning_rate": 0.011,
+        "recipe": plain(0.011, 64),
         "seed": 2,
         "protocol": "tiny-2",
         "training": training,

@@ -6,6 +6,7 @@ import sqlite3
 
 from conftest import made_up
 
+from kbench.protocol import plain
 from kbench.statistics.search import Probe
 from kbench.study import store as stores
 from kbench.study.merge import merge
@@ -15,7 +16,7 @@ from kbench.training.member import CURVE_POINTS, Member
 
 
 def a_trial(cell, n=8):
-    return cell.trial((3,), 1, Probe(n_samples=n, learning_rate=1e-2))
+    return cell.trial((3,), 1, Probe(n_samples=n, recipe=plain(1e-2, 64)))
 
 
 def version_4(folder, cell):
@@ -57,7 +58,7 @@ def test_an_older_store_is_read_as_it_is_and_grows_when_trials_run(tmp_path, cel
 
 
 def test_a_run_keeps_the_losses_that_it_passed_through(cell):
-    (result,) = train([cell.trial((3, 4, 5), 1, Probe(n_samples=30, learning_rate=1e-2))])
+    (result,) = train([cell.trial((3, 4, 5), 1, Probe(n_samples=30, recipe=plain(1e-2, 64)))])
     steps, losses = zip(*result.curve, strict=True)
     assert list(steps) == sorted(set(steps))
     assert len(steps) <= CURVE_POINTS

@@ -6,10 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from recipes import Reference
 from torch.utils._python_dispatch import TorchDispatchMode
 from trials import a_trial, member
 
 from kbench.data.supervision import IGNORE
+from kbench.protocol import Recipe, plain
 from kbench.registry import models
 from kbench.training.cohort import Cohort
 from kbench.training.conformance import Subject, check
@@ -105,7 +107,7 @@ def test_verdicts_are_those_of_the_trials_alone(model):
 
 def test_a_member_that_diverges_takes_no_other_along():
     wild, *others = cohort_of("rnn", steps=40)
-    wild = dataclasses.replace(wild, learning_rate=1e38)
+    wild = dataclasses.replace(wild, recipe=plain(1e38, 64))
     first, *rest = train([wild, *others], stack=True)
     assert first.reason == "diverged"
     for ours, theirs in zip(rest, train(others, stack=True), strict=True):
@@ -142,16 +144,20 @@ class Mixed(torch.nn.Module):
         return self.head((self.embedding(tokens) * self.scale + self.shift).cumsum(1))
 
 
-def test_a_stack_is_adam_on_each_of_its_models():
-    stacked, alone = ([Mixed(seed).double() for seed in (1, 2, 3)] for _ in range(2))
-    rates = [1e-1, 1e-2, 1e-3]
-    stack = Stack(stacked, rates)
-    optimizers = [torch.optim.Adam(m.parameters(), lr=r) for m, r in zip(alone, rates, strict=True)]
+def test_a_stack_is_its_recipe_on_each_of_its_models():
+    stacked, alone = ([Mixed(seed).double() for seed in (1, 2, 3, 4)] for _ in range(2))
+    warm = Recipe(
+        name="warm", learning_rate=1e-2, batch_size=5, betas=(0.8, 0.95), weight_decay=0.5,
+        warmup=10, clip=0.1,
+    )  # fmt: skip
+    recipes = [*(plain(rate, 5) for rate in (1e-1, 1e-2, 1e-3)), warm]
+    stack = Stack(stacked, recipes)
+    optimizers = [Reference(m.parameters(), r) for m, r in zip(alone, recipes, strict=True)]
     generator = torch.Generator().manual_seed(0)
     for _ in range(30):
-        tokens = torch.randint(4, (3, 5, 6), generator=generator)
+        tokens = torch.randint(4, (4, 5, 6), generator=generator)
         targets = tokens.roll(1, 2).clone()
-        targets[torch.rand(3, 5, 6, generator=generator) < 0.3] = IGNORE
+        targets[torch.rand(4, 5, 6, generator=generator) < 0.3] = IGNORE
         losses = stack.step(tokens, targets)
         for k, (m, optimizer) in enumerate(zip(alone, optimizers, strict=True)):
             loss = torch.nn.functional.cross_entropy(

@@ -3,7 +3,7 @@
 import dataclasses
 
 from kbench.data.splits import source_of
-from kbench.protocol import Training
+from kbench.protocol import Training, plain
 from kbench.registry import models
 from kbench.training.loop import train
 from kbench.training.member import Member
@@ -12,7 +12,6 @@ from kbench.trial import Trial
 TRAINING = Training(
     eps=1e-2,
     steps=60,
-    batch_size=64,
     max_validation=100,
     max_validation_fraction=0.2,
     futility=None,
@@ -29,7 +28,7 @@ TRIAL = Trial(
     lengths=(2, 3, 4, 5),
     distribution="uniform",
     n_samples=150,
-    learning_rate=3e-3,
+    recipe=plain(3e-3, 64),
     seed=1,
     protocol="test-1",
     training=TRAINING,
@@ -37,12 +36,18 @@ TRIAL = Trial(
 
 
 def a_trial(**changes):
-    """TRIAL with some fields of it, or of its training, changed."""
-    inner = {field.name for field in dataclasses.fields(Training)} & changes.keys()
-    training = dataclasses.replace(TRAINING, **{key: changes.pop(key) for key in inner})
+    """TRIAL with some fields of it, of its recipe or of its training, changed."""
+    changes["recipe"] = _replaced(TRIAL.recipe, changes)
+    training = _replaced(TRAINING, changes)
     if "model" in changes:
         changes.setdefault("model_version", models[changes["model"]].version)
     return dataclasses.replace(TRIAL, training=training, **changes)
+
+
+def _replaced(part, changes):
+    """The part with those of the changes, taken out of them, that are fields of it."""
+    own = {field.name for field in dataclasses.fields(part)} & changes.keys()
+    return dataclasses.replace(part, **{key: changes.pop(key) for key in own})
 
 
 def splits(trial):

@@ -209,11 +209,11 @@ def task_text(row: Row) -> str:
 def setup(row: Row) -> str:
     """A protocol's numbers in one line."""
     protocol = row.run.cell.protocol
-    rates = ", ".join(f"{rate:g}" for rate in protocol.learning_rates)
+    recipes = "; ".join(map(str, protocol.recipes))
     training = protocol.training
     return (
         f"success is a validation loss below {training.eps:g} within {training.steps:,} steps; "
-        f"{protocol.seeds}, learning rates {rates}"
+        f"{protocol.seeds}; trained by {recipes}"
     )
 
 

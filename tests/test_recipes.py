@@ -1,0 +1,65 @@
+"""Recipes, as a protocol brings them."""
+
+import dataclasses
+
+import pytest
+from test_protocol import BRACKET, named, refusal, without
+
+from kbench import protocol
+from kbench.protocol import from_dict
+
+WARM = {
+    "name": "warm", "learning_rate": 1e-3, "batch_size": 32, "betas": [0.9, 0.98],
+    "weight_decay": 0.1, "warmup": 500, "clip": 1,
+}  # fmt: skip
+
+
+def with_recipes(*recipes):
+    """A protocol that brings its own."""
+    content = without(without(BRACKET, ("learning_rates",)), ("training", "batch_size"))
+    return content | {"recipes": list(recipes)}
+
+
+def test_a_protocol_brings_its_own_recipes():
+    short = {"name": "short", "learning_rate": 3e-3, "batch_size": 8}
+    warm, other = from_dict(with_recipes(WARM, short), "mine.yaml").recipes
+    assert dataclasses.asdict(warm) == WARM | {"betas": (0.9, 0.98), "clip": 1.0}
+    assert other == protocol.plain(3e-3, 8)
+    assert str(warm) == (
+        "warm (learning rate 0.001, batches of 32, betas 0.9 0.98, weight decay 0.1, warmup 500, "
+        "clip 1)"
+    )
+
+
+def test_recipes_are_equal_by_their_numbers():
+    plain = protocol.plain(3e-3, 8)
+    assert dataclasses.replace(plain, name="other") == plain
+    for change in ({"learning_rate": 1e-3}, {"batch_size": 9}, {"betas": (0.9, 0.99)},
+                   {"weight_decay": 0.1}, {"warmup": 1}, {"clip": 1.0}):  # fmt: skip
+        assert dataclasses.replace(plain, **change) != plain
+
+
+@pytest.mark.parametrize("field", ["name", "learning_rate", "batch_size"])
+def test_what_a_recipe_must_say_is_named(field):
+    assert named(field, refusal(with_recipes({k: v for k, v in WARM.items() if k != field})))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("name", ""), ("name", 7), ("learning_rate", 0), ("learning_rate", "1e-3"), ("batch_size", 0),
+     ("batch_size", 2.5), ("betas", [0.9]), ("betas", [0.9, 1]), ("betas", 0.9),
+     ("betas", ["a", 0.9]), ("weight_decay", -1), ("warmup", -1), ("warmup", 0.5), ("clip", -1),
+     ("clip", None), ("clip", float("nan")), ("optimizer", "sgd")],
+)  # fmt: skip
+def test_a_recipe_that_cannot_be_meant_is_refused(field, value):
+    assert named(field, refusal(with_recipes(WARM | {field: value})))
+
+
+@pytest.mark.parametrize("recipes", [[], 7, None, [7], [WARM, WARM]], ids=repr)
+def test_recipes_are_a_list_of_different_ones(recipes):
+    assert named("recipes?", refusal(with_recipes() | {"recipes": recipes}))
+
+
+def test_two_recipes_may_share_neither_name_nor_numbers():
+    assert named("recipes", refusal(with_recipes(WARM, WARM | {"learning_rate": 1e-2})))
+    assert named("recipes", refusal(with_recipes(WARM, WARM | {"name": "other"})))
