@@ -165,6 +165,8 @@ class Protocol:
     seeds: Seeds
     training: Training
     search: BracketRule | PaperRule
+    by_length: bool = False
+    """Search the first length to L together for every L, which κ(L) and reach need."""
     confidence: float = CONFIDENCE
     """Of its intervals over seeds, and so of its verdicts; higher by default with several looks."""
 

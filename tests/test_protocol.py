@@ -140,6 +140,7 @@ def test_every_value_arrives_where_it_belongs(rule):
             adam("adam-0.001", 1e-3),
         ),
         "training": {k: v for k, v in content["training"].items() if k != "batch_size"},
+        "by_length": False,
         "confidence": 0.96,
         "seeds": {**content["seeds"], "looks": ()},
     }

@@ -16,6 +16,8 @@ class What(enum.StrEnum):
     """One row a thing."""
 
     KAPPA = "kappa"
+    BY_LENGTH = "by_length"
+    REACH = "reach"
     N_STAR = "n_star"
     TRIALS = "trials"
     EXTRAPOLATION = "extrapolation"
@@ -42,7 +44,7 @@ def export(
         Path | None, typer.Option("--output", help="Where to write it. Default: to stdout.")
     ] = None,
 ) -> None:
-    """Write κ, N*, trials or accuracies as CSV, Parquet, LaTeX or Markdown.
+    """Write κ, κ by length, reach, N*, trials or accuracies as CSV, Parquet, LaTeX or Markdown.
 
     CSV and Parquet hold numbers, and censoring in a column of its own; LaTeX and Markdown are
     written as the tables of `kbench show` are.

@@ -208,6 +208,11 @@ def plan(
             *((f"at most {q.trials[1]}", duration(q.seconds / workers)) if looks else ()),
             end_section=names is rows[-1],
         )
+    if extra := total(plans).by_length_seconds:
+        table.caption, table.caption_justify = (
+            f"{duration(extra / workers)} of it for κ by length and reach",
+            "left",
+        )
     out.print(table)
     if shards:
         out.print(shards_table(cells, plans, shards, workers))

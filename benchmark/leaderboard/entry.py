@@ -26,7 +26,7 @@ from kbench.study.driver import recall
 from kbench.study.searches import CellRun
 from kbench.trial import Ending, Trial, TrialResult, Variant, canonical_json
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 MAX_BYTES = 16 << 20
 MAX_DEPTH = 12
 """Of nested lists and objects; the schema itself needs seven."""
@@ -123,11 +123,11 @@ class Provenance(Part):
 class Entry(Part):
     """The whole file."""
 
-    schema_version: Literal[1, 2]
+    schema_version: Literal[1, 2, 3]
     settings: Settings
     results: Readings | None
-    """What the trials come to; None in an entry of schema 1, whose figures are of another
-    estimator and are made anew from its trials."""
+    """What the trials come to; None in an entry of schema 1 or 2, whose figures are of another
+    estimator, or say less, and are made anew from its trials."""
     provenance: Provenance
     source: Annotated[str, Field(max_length=200_000)] | None
     """Of a model of one's own: the file, whose digest is the model's version."""
@@ -243,7 +243,7 @@ def parse(text: str) -> Entry:
         raise KbenchError(f"is nested {found} deep, an entry at most {MAX_DEPTH}")
     try:
         content = loads(text)
-        if isinstance(content, dict) and content.get("schema_version") == 1:
+        if isinstance(content, dict) and content.get("schema_version") in (1, 2):
             content["results"] = None
         return Entry.model_validate(content)
     except ValidationError as error:

@@ -20,7 +20,7 @@ from kbench.study.searches import CellRun
 from kbench.study.store import Store
 from kbench.trial import Trial, TrialResult, canonical_json
 
-RESULTS = ("n_star", "kappa", "extrapolation", "monotonicity_violations")
+RESULTS = ("n_star", "kappa", "by_length", "reach", "extrapolation", "monotonicity_violations")
 
 
 def build(cell: Cell, store: Store, by: str | None = None) -> Entry:

@@ -12,7 +12,14 @@ from matplotlib.ticker import NullFormatter, StrMethodFormatter
 from kbench.errors import KbenchError
 from kbench.report.document import Result, TrialRow
 from kbench.report.format import parameters_text
-from kbench.report.plots import COLOURS, STYLE, Picture, kappa_figure, sharing_figure
+from kbench.report.plots import (
+    COLOURS,
+    STYLE,
+    Picture,
+    by_length_figure,
+    kappa_figure,
+    sharing_figure,
+)
 from kbench.study.searches import CellRun
 
 if TYPE_CHECKING:
@@ -71,8 +78,8 @@ def success_figure(results: Sequence[Result]) -> Figure:
     medians = {
         name: n_star.over_seeds
         for result in results
-        for length, n_star in result.n_star.items()
-        for name in [_name(result, _lengths(result, length))]
+        for lengths, n_star in result.searches.items()
+        for name in [_name(result, lengths)]
     }
     with matplotlib.rc_context(STYLE):
         figure, grid = _grid(len(panels))
@@ -116,13 +123,6 @@ def _panels(results: Iterable[Result]) -> dict[str, list[TrialRow]]:
     return panels
 
 
-def _lengths(result: Result, length: str) -> Sequence[int]:
-    """Those of a search, from its name in `n_star`."""
-    if length != "joint":
-        return [int(length)]
-    return result.lengths[-1:] if result.distribution == "fixed" else result.lengths
-
-
 def _name(result: Result, lengths: Sequence[int]) -> str:
     span = f"n = {lengths[0]}" if len(lengths) == 1 else f"n = {lengths[0]} to {lengths[-1]}"
     task = f"{result.task} {parameters_text(result.task_params)}".rstrip()
@@ -147,6 +147,7 @@ def _plain_ticks(axes: Any) -> None:
 
 
 PLOTS: Mapping[str, Callable[[Sequence[CellRun], Sequence[Result]], Figure]] = {
+    "kappa-by-length": lambda runs, results: by_length_figure(runs),
     "kappa": lambda runs, results: kappa_figure(runs),
     "extrapolation": lambda runs, results: sharing_figure(runs),
     "curves": lambda runs, results: curves_figure(results),

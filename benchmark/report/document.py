@@ -13,15 +13,15 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kbench.errors import KbenchError
-from kbench.protocol import CONFIDENCE
-from kbench.report.readings import errors, kappa_reading, n_star_reading, result, trial_rows
+from kbench.report.earlier import migrated
+from kbench.report.readings import errors, result, trial_rows
 from kbench.statistics.brackets import Bracket
 from kbench.statistics.likelihood import Interval
 from kbench.statistics.sharing import Verdict
 from kbench.study.cell import PLENTY
 from kbench.study.driver import Progress, Results
 
-SCHEMA_VERSION: Literal[3] = 3
+SCHEMA_VERSION: Literal[4] = 4
 
 
 Failure = Literal["memorised", "unfit", "diverged"]
@@ -70,6 +70,8 @@ class SeedEnds(Ends):
     """One seed's bracket."""
 
     seed: Count
+    recipe: str | None = None
+    """By which `high` passed; None where nothing passed, or a document does not say."""
 
 
 class Bounds(Part):
@@ -115,6 +117,8 @@ class SeedBounds(Bounds):
 class Kappa(Part):
     """κ, the sharing factor (arXiv 2602.18333, section 4), and the verdict."""
 
+    up_to: Length
+    """Of the first length to this one: the longest for which κ is known."""
     over_seeds: SeedsMedian
     each_seed: list[SeedBounds]
     memorised_share: float | None
@@ -123,6 +127,29 @@ class Kappa(Part):
     """By the interval over seeds alone."""
     best_of_grid: Bounds
     """As the paper has it, for comparison; nothing goes by it."""
+
+
+class ByLength(Part):
+    """Of the first length to one of them."""
+
+    n_star: NStar
+    """Of these together."""
+    kappa: Kappa
+
+
+class SeedReach(Part):
+    """One seed's."""
+
+    seed: Count
+    length: Length | None
+
+
+class Reach(Part):
+    """The largest L for which the first length to L are learned together from many samples."""
+
+    median: Length | None
+    """Over seeds; None where that is no length."""
+    each_seed: list[SeedReach]
 
 
 class Accuracy(Part):
@@ -154,6 +181,10 @@ class Readings(Part):
     """By length, and `joint`."""
     kappa: Kappa | None
     """None for a cell under one distribution of lengths."""
+    by_length: dict[Line, ByLength] = {}
+    """By L, where the protocol asks for it."""
+    reach: Reach | None = None
+    """None where the protocol does not ask for it."""
     extrapolation: list[Tested]
     monotonicity_violations: Count
 
@@ -242,6 +273,18 @@ class Result(Settings, Readings):
         return self.trials_behind.each
 
     @property
+    def searches(self) -> dict[tuple[int, ...], NStar]:
+        """N* by the lengths that were trained on."""
+        all_lengths = self.lengths[-1:] if self.distribution == "fixed" else self.lengths
+        joint = {tuple(all_lengths): self.n_star["joint"]}
+        alone = {(int(n),): of for n, of in self.n_star.items() if n != "joint"}
+        fewer = {
+            tuple(n for n in self.lengths if n <= int(last)): of.n_star
+            for last, of in self.by_length.items()
+        }
+        return alone | fewer | joint
+
+    @property
     def verdict(self) -> str | None:
         """One of five, as `sharing`; None for a cell without κ."""
         return self.kappa.verdict if self.kappa else None
@@ -250,7 +293,7 @@ class Result(Settings, Readings):
 class Document(Part):
     """The whole JSON document."""
 
-    schema_version: Literal[3]
+    schema_version: Literal[4]
     command: str | None = None
     """That measures it again; a canary has it."""
     checks: dict[str, list[dict[str, Any]]] | None = None
@@ -290,7 +333,7 @@ def read(content: Any) -> Document:
         raise KbenchError(known)
     try:
         try:
-            content = migrated(content)
+            content = migrated(content, SCHEMA_VERSION)
         except KbenchError as error:
             raise KbenchError(f"not a result of kbench: {error}") from None
         if content.get("schema_version") != SCHEMA_VERSION:
@@ -300,40 +343,6 @@ def read(content: Any) -> Document:
         raise KbenchError(f"not a result of kbench: {first_problem(error)}") from None
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise KbenchError(f"not a result of kbench: {type(error).__name__}: {error}") from None
-
-
-def migrated(content: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A document of an earlier version as one of this version; others as they are.
-
-    Version 2 added `extrapolate`, and to each trial what it was tested at, its reason, losses and
-    seconds, which version 1 did not hold. Version 3 has κ and N* over seeds by another estimator,
-    which is applied to the brackets that the document holds.
-    """
-    if content.get("schema_version") not in (1, 2):
-        return content
-    results = [_estimated(result) for result in content["results"]]
-    return {**content, "schema_version": SCHEMA_VERSION, "results": results}
-
-
-def _estimated(result: Mapping[str, Any]) -> dict[str, Any]:
-    """A result with κ and N* over seeds made anew from its brackets."""
-    brackets = {
-        name: [
-            Bracket(low=row["low"], high=row["high"], censored=row["censored"])
-            for row in of["per_seed"]
-        ]
-        for name, of in result["n_star"].items()
-    }
-    seeds, joint = result["seeds"], brackets["joint"]
-    lengths = [of for name, of in brackets.items() if name != "joint"]
-    return {
-        **result,
-        "n_star": {
-            name: n_star_reading(seeds, of, CONFIDENCE, {}) for name, of in brackets.items()
-        },
-        "kappa": result["kappa"]
-        and kappa_reading(seeds, lengths, joint, CONFIDENCE, searched=result["complete"]),
-    }
 
 
 def first_problem(error: ValidationError, whole: str = "the whole") -> str:

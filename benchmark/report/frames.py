@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kbench.errors import KbenchError, unknown
-from kbench.report.document import Result
+from kbench.report.document import Median, Result
 from kbench.report.format import (
     bracket_text,
     kappa_text,
@@ -47,15 +47,41 @@ def _kappa(results: Sequence[Result]) -> Iterator[Row]:
             yield {
                 **_cell(result),
                 "seeds": kappa.over_seeds.seeds,
-                "kappa": kappa.over_seeds.estimate,
-                "kappa_low": kappa.over_seeds.low,
-                "kappa_high": kappa.over_seeds.high,
+                "reach": result.reach.median if result.reach else None,
+                "up_to": kappa.up_to,
+                **_estimate("kappa", kappa.over_seeds),
                 "confidence": kappa.over_seeds.confidence,
                 "verdict": kappa.verdict,
                 "memorised_share": kappa.memorised_share,
                 "best_of_grid_low": kappa.best_of_grid.low,
                 "best_of_grid_high": kappa.best_of_grid.high,
             }
+
+
+def _by_length(results: Sequence[Result]) -> Iterator[Row]:
+    """κ(L) and N* of the lengths up to L together, of each cell whose protocol asks for it."""
+    for result in results:
+        for length, found in result.by_length.items():
+            yield {
+                **_cell(result),
+                "up_to": int(length),
+                **_estimate("kappa", found.kappa.over_seeds),
+                "verdict": found.kappa.verdict,
+                "memorised_share": found.kappa.memorised_share,
+                **_estimate("n_star", found.n_star.over_seeds),
+            }
+
+
+def _estimate(name: str, median: Median) -> Row:
+    """A median over seeds and its interval."""
+    return {name: median.estimate, f"{name}_low": median.low, f"{name}_high": median.high}
+
+
+def _reach(results: Sequence[Result]) -> Iterator[Row]:
+    """Of each seed, the longest L for which the first length to L are learned together."""
+    for result in results:
+        for row in result.reach.each_seed if result.reach else ():
+            yield {**_cell(result), "seed": row.seed, "reach": row.length}
 
 
 def _n_star(results: Sequence[Result]) -> Iterator[Row]:
@@ -123,13 +149,18 @@ def _extrapolation(results: Sequence[Result]) -> Iterator[Row]:
 
 FRAMES: dict[str, Callable[[Sequence[Result]], Iterator[Row]]] = {
     "kappa": _kappa,
+    "by_length": _by_length,
+    "reach": _reach,
     "n_star": _n_star,
     "trials": _trials,
     "extrapolation": _extrapolation,
 }
 COLUMNS = {
-    "kappa": ("seeds", "kappa", "kappa_low", "kappa_high", "confidence", "verdict",
-              "memorised_share", "best_of_grid_low", "best_of_grid_high"),
+    "kappa": ("seeds", "reach", "up_to", "kappa", "kappa_low", "kappa_high", "confidence",
+              "verdict", "memorised_share", "best_of_grid_low", "best_of_grid_high"),
+    "by_length": ("up_to", "kappa", "kappa_low", "kappa_high", "verdict", "memorised_share",
+                  "n_star", "n_star_low", "n_star_high"),
+    "reach": ("seed", "reach"),
     "n_star": ("length", "seed", "low", "high", "all_samples", "censored"),
     "trials": ("trained_on", "seed", "n_samples", "learning_rate", "recipe", "tested", "outcome",
                "reason", "failure", "training_loss", "steps", "best_loss", "best_step", "wall_s",
@@ -184,14 +215,16 @@ def printed(results: Sequence[Result], what: str) -> tuple[list[str], list[list[
     if what == "kappa":
         levels = sorted({r.kappa.over_seeds.confidence for r in results if r.kappa})
         level = f" ({', '.join(map(percent, levels))})" if levels else ""
-        head = ["model", "task", "supervision", "seeds", f"κ over seeds{level}", "verdict",
-                "κ best of grid"]  # fmt: skip
+        by_length = any(result.by_length for result in results)
+        head = ["model", "task", "supervision", "seeds", *(["reach", "κ to n ="] * by_length),
+                f"κ over seeds{level}", "verdict", "κ best of grid"]  # fmt: skip
         return head, [
             [
                 result.model,
                 f"{result.task} {parameters_text(result.task_params)}".rstrip(),
                 result.supervision,
                 str(kappa.over_seeds.seeds),
+                *((_reach_text(result), str(kappa.up_to)) if by_length else ()),
                 kappa_text(kappa.over_seeds.interval(), kappa.memorised_share),
                 kappa.verdict if result.complete else "unfinished",
                 kappa_text(
@@ -222,6 +255,11 @@ def printed(results: Sequence[Result], what: str) -> tuple[list[str], list[list[
          else str(row[name]) for name in head]
         for row in found
     ]  # fmt: skip
+
+
+def _reach_text(result: Result) -> str:
+    """The median over seeds, or `none`; nothing where it was not asked for."""
+    return str(result.reach.median or "none") if result.reach else ""
 
 
 def to_markdown(results: Sequence[Result], what: str) -> str:

@@ -126,6 +126,54 @@ def kappa_figure(runs: Sequence[CellRun]) -> Figure:
     return figure
 
 
+def by_length_figure(runs: Sequence[CellRun]) -> Figure:
+    """κ(L), of the lengths up to L, against L: medians over seeds with their intervals.
+
+    A hollow mark with an arrow is the end of an interval that has only one; where a model did not
+    learn the lengths together, or nothing is known, there is no mark.
+    """
+    shown = [run for run in runs if run.searched and len(run.cell.together) > 1]
+    if not shown:
+        raise KbenchError(
+            "nothing to plot: no cell whose searches have all ended has κ by length "
+            "(protocols with `by_length: true` measure it)"
+        )
+    with matplotlib.rc_context(STYLE):
+        figure = Picture(figsize=(8, 5), layout="constrained")
+        axes = figure.subplots()
+        for i, run in enumerate(shown):
+            look: dict[str, Any] = {
+                "color": COLOURS[i % len(COLOURS)],
+                "marker": MARKERS[i % len(MARKERS)],
+                "capsize": 3,
+                "linestyle": "none",
+            }
+            line = []
+            for together in run.cell.together:
+                if run.verdict_of(together) == "not-learned":
+                    continue
+                kappa = run.kappa_of(together)
+                x = together[-1] + 0.06 * (i - (len(shown) - 1) / 2)
+                if kappa.estimate is not None:
+                    line.append((x, kappa.estimate))
+                _interval_mark(axes, "y", kappa, x, look)
+            axes.plot(*zip(*line, strict=True), color=look["color"], lw=1) if line else None
+            names = f"{model_name(run.cell)}, {task_name(run.cell)}, {run.cell.supervision}"
+            axes.errorbar([], [], label=names, **look)
+        axes.set_yscale("log")
+        axes.axhline(1, color="#888888", linewidth=1)
+        axes.yaxis.set_major_locator(LogLocator(base=2))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_major_locator(
+            FixedLocator(sorted({n[-1] for r in shown for n in r.cell.together}))
+        )
+        axes.set_xlabel("longest length L")
+        axes.set_ylabel("sharing factor κ(L)")
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    return figure
+
+
 def sharing_figure(runs: Sequence[CellRun]) -> Figure:
     """κ against the accuracy at twice the training length, one mark for each row of a κ table.
 

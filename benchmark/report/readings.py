@@ -44,18 +44,23 @@ def result(progress: Progress) -> dict[str, Any]:
         "extrapolate": list(cell.extrapolate),
         "complete": run.complete,
         "n_star": {
-            name: n_star_reading(run.seeds, of, cell.protocol.confidence, run.failures(lengths))
-            for name, lengths, of in _brackets(run)
+            "joint" if lengths == cell.joint else str(lengths[0]): _n_star(run, lengths)
+            for lengths in [*cell.alone, cell.joint]
         },
-        "kappa": None
-        if cell.distribution is not None
-        else kappa_reading(
-            run.seeds,
-            [run.brackets(n) for n in cell.alone],
-            run.brackets(cell.joint),
-            cell.protocol.confidence,
-            searched=run.searched,
-        ),
+        "kappa": None if cell.distribution is not None else _kappa(run, run.up_to),
+        "by_length": {
+            str(together[-1]): {"n_star": _n_star(run, together), "kappa": _kappa(run, together)}
+            for together in (cell.together if cell.protocol.by_length and cell.alone else ())
+        },
+        "reach": {
+            "median": run.reach,
+            "each_seed": [
+                {"seed": seed, "length": length}
+                for seed, length in zip(run.seeds, run.reach_by_seed, strict=True)
+            ],
+        }
+        if run.reach_by_seed
+        else None,
         "extrapolation": extrapolation(run),
         "monotonicity_violations": run.violations,
         "errors": errors(run),
@@ -103,13 +108,27 @@ def trial_rows(run: CellRun, store: Results) -> list[dict[str, Any]]:
     return rows
 
 
-def _brackets(run: CellRun) -> list[tuple[str, Lengths, list[Bracket]]]:
-    """Of every search, by the name that documents have for its lengths."""
-    names = [*(str(n) for (n,) in run.cell.alone), "joint"]
-    return [
-        (name, lengths, run.brackets(lengths))
-        for name, lengths in zip(names, [*run.cell.alone, run.cell.joint], strict=True)
-    ]
+def _n_star(run: CellRun, lengths: Lengths) -> dict[str, Any]:
+    found = n_star_reading(
+        run.seeds,
+        run.brackets(lengths),
+        run.cell.protocol.confidence,
+        run.failures(lengths),
+    )
+    for of in found["per_seed"]:
+        of["recipe"] = run.passed_by(lengths, of["seed"], of["high"])
+    return found
+
+
+def _kappa(run: CellRun, together: Lengths) -> dict[str, Any]:
+    return kappa_reading(
+        run.seeds,
+        run.alone_up_to(together),
+        run.brackets(together),
+        run.cell.protocol.confidence,
+        up_to=together[-1],
+        searched=run.searched,
+    )
 
 
 def kappa_reading(
@@ -118,12 +137,14 @@ def kappa_reading(
     joint: Sequence[Bracket],
     confidence: float,
     *,
+    up_to: int,
     searched: bool,
 ) -> dict[str, Any]:
     """κ from brackets, lengths[n][seed] and joint[seed], as documents have it."""
     each = sharing_by_seed(lengths, joint)
     found = over_seeds(each, confidence) if searched else Interval(low=None, high=None)
     return {
+        "up_to": up_to,
         "over_seeds": {**_interval(found), "confidence": confidence, "seeds": len(seeds)},
         "each_seed": [
             {"seed": seed, "low": rounded(i.low), "high": rounded(i.high)}
@@ -216,12 +237,12 @@ def _is_reproduced(run: CellRun, trial: Trial, result: TrialResult) -> bool | No
 
 def best_kappa(run: CellRun) -> Interval:
     """κ of the best of the grid. Bounds from an unfinished search are wider, not wrong."""
-    return best_sharing([run.brackets(n) for n in run.cell.alone], run.brackets(run.cell.joint))
+    return best_sharing(run.alone_up_to(run.up_to), run.brackets(run.up_to))
 
 
 def memorised(run: CellRun) -> float | None:
     """The part of Σ N*_n that is a universe run out, mean over seeds."""
-    return memorised_share([run.brackets(n) for n in run.cell.alone])
+    return memorised_share(run.alone_up_to(run.up_to))
 
 
 def errors(run: CellRun) -> list[str]:

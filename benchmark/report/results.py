@@ -59,7 +59,8 @@ class Results(Sequence[Result]):
         return found[0]
 
     def to_pandas(self, what: str = "kappa") -> "pandas.DataFrame":
-        """A tidy frame, one row a thing: `kappa`, `n_star`, `trials` or `extrapolation`.
+        """A tidy frame, one row a thing: `kappa`, `by_length`, `reach`, `n_star`, `trials` or
+        `extrapolation`.
 
         Needs pandas (`pip install 'kbench[frames]'`); raises KbenchError without it.
         """
@@ -68,8 +69,9 @@ class Results(Sequence[Result]):
     def plot(self, what: str = "kappa") -> "Figure":
         """A matplotlib figure, as `kbench show --plot` draws it.
 
-        `kappa`, `extrapolation` (κ against the accuracy at twice the training length), `curves`
-        (validation loss by step) or `success` (share of seeds that pass at each N).
+        `kappa`, `kappa-by-length` (κ of the lengths up to L against L), `extrapolation` (κ against
+        the accuracy at twice the training length), `curves` (validation loss by step) or `success`
+        (share of seeds that pass at each N).
         """
         from kbench.report.curves import PLOTS
 

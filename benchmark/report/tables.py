@@ -21,6 +21,7 @@ from kbench.report.format import (
 )
 from kbench.report.readings import Scaling, best_kappa, extrapolation, memorised
 from kbench.statistics.brackets import best_of_grid
+from kbench.statistics.sharing import memorised_share
 from kbench.study.cell import Cell, Lengths
 from kbench.study.searches import CellRun
 
@@ -34,7 +35,10 @@ def tables(runs: Sequence[CellRun]) -> RenderableType:
     for (protocol, lengths), group in groups.items():
         span = f"lengths {lengths[0]} to {lengths[-1]}, protocol {protocol}"
         if shared := _untested(run for run in group if run.cell.distribution is None):
-            parts += [_kappa_table(shared, f"Sharing factor κ: {span}"), _n_star_table(shared)]
+            parts.append(_kappa_table(shared, f"Sharing factor κ: {span}"))
+            if shared[0].cell.protocol.by_length:
+                parts.append(_by_length_table(shared))
+            parts.append(_n_star_table(shared))
         if drawn := _untested(run for run in group if run.cell.distribution is not None):
             parts.append(_distribution_table(drawn, f"N* by length distribution: {span}"))
         if tested := [run for run in group if run.cell.extrapolate]:
@@ -73,14 +77,15 @@ def _notes(table: Table) -> Table:
 
 
 def _kappa_table(runs: Sequence[CellRun], title: str) -> Table:
-    level = percent(runs[0].cell.protocol.confidence)
+    protocol = runs[0].cell.protocol
     table = _table(
         title,
         "model",
         "task",
         "supervision",
         "seeds",
-        f"κ over seeds ({level})",
+        *(["reach", "κ to n ="] if protocol.by_length else []),
+        f"κ over seeds ({percent(protocol.confidence)})",
         "verdict",
         "κ best of grid",
     )
@@ -89,11 +94,51 @@ def _kappa_table(runs: Sequence[CellRun], title: str) -> Table:
             *names,
             run.cell.supervision,
             str(len(run.seeds)),
+            *(_reach_and_length(run) if protocol.by_length else ()),
             kappa_text(run.kappa, memorised(run)) if run.searched else "",
             (run.verdict if run.searched else "unfinished") + ("" if run.explained else " °"),
             kappa_text(best_kappa(run), memorised(run)),
         )
     return _notes(table)
+
+
+def _reach_and_length(run: CellRun) -> tuple[str, str]:
+    return (reach_text(run), str(run.up_to[-1])) if run.searched else ("", "")
+
+
+def _by_length_table(runs: Sequence[CellRun]) -> Table:
+    several = len({task_name(run.cell) for run in runs}) > 1  # else the table above says it
+    table = _table(
+        "κ of the lengths up to n, over seeds",
+        "model", *(["task"] if several else []), "supervision",
+        *(f"to n = {together[-1]}" for together in runs[0].cell.together),
+    )  # fmt: skip
+    for (model, task), run in zip(_row_names(runs), runs, strict=True):
+        names = (model, task) if several else (model,)
+        table.add_row(*names, run.cell.supervision, *(_kappa_to(run, n) for n in run.cell.together))
+    return _notes(table)
+
+
+def _kappa_to(run: CellRun, together: Lengths) -> str:
+    """κ up to a length, or why there is none."""
+    if not run.searched:
+        return ""
+    kappa, verdict = run.kappa_of(together), run.verdict_of(together)
+    share = memorised_share(run.alone_up_to(together))
+    return verdict if kappa.is_open or verdict == "not-learned" else kappa_text(kappa, share)
+
+
+def reach_text(run: CellRun) -> str:
+    """`6 of 7`, the median over seeds, with `[5 – 7]` where seeds differ; `none` for no length."""
+    lengths = run.reach_by_seed
+    names = ["none" if n is None else str(n) for n in (run.reach, *_ends(lengths))]
+    middle = names[0] if run.reach is None else f"{names[0]} of {run.cell.lengths[-1]}"
+    return middle if names[1] == names[2] else f"{middle} [{names[1]} – {names[2]}]"
+
+
+def _ends(lengths: Sequence[int | None]) -> tuple[int | None, int | None]:
+    ordered = sorted(lengths, key=lambda n: n or 0)
+    return ordered[0], ordered[-1]
 
 
 def _n_star_table(runs: Sequence[CellRun]) -> Table:
@@ -164,7 +209,10 @@ def headline(run: CellRun) -> str:
         brackets = run.brackets(run.cell.joint)
         n_star = interval_text(run.n_star(run.cell.joint))
         return f"N* {n_star}, best of grid {bracket_text(best_of_grid(brackets))}"
-    return f"κ {kappa_text(run.kappa, memorised(run))}, {run.verdict}"
+    text = f"κ {kappa_text(run.kappa, memorised(run))}, {run.verdict}"
+    if not run.cell.protocol.by_length:
+        return text
+    return f"{text} (lengths to {run.up_to[-1]}); reach {reach_text(run)}"
 
 
 def _row_names(runs: Sequence[CellRun]) -> list[tuple[str, str]]:

@@ -113,7 +113,8 @@ def _name(p: CellProgress) -> str:
 
 
 def _trial_name(trial: Trial) -> str:
-    lengths = f"n = {trial.lengths[0]}" if len(trial.lengths) == 1 else "joint"
+    first, last = trial.lengths[0], trial.lengths[-1]
+    lengths = f"n = {first}" if first == last else f"n = {first} to {last}"
     lengths += ", test" if trial.tested else ""
     return f"{lengths}, seed {trial.seed}, N = {trial.n_samples}"
 

@@ -117,6 +117,20 @@ class Cell:
         """The lengths that are searched together."""
         return self.lengths[-1:] if self.distribution == "fixed" else self.lengths
 
+    @property
+    def together(self) -> list[Lengths]:
+        """The lengths that are searched together: the first to L for each L, where the protocol
+        asks for κ by length, and last all of them."""
+        fewer = range(2, len(self.lengths)) if self.protocol.by_length and self.alone else ()
+        return [*(self.lengths[:count] for count in fewer), self.joint]
+
+    def shorter(self, lengths: Lengths) -> Lengths | None:
+        """Those whose N* tells where to begin the search at these; None where none do."""
+        for of in (self.alone, self.together):
+            if lengths in of[1:]:
+                return of[of.index(lengths) - 1]
+        return None
+
     def over(self, lengths: Lengths) -> str:
         """The distribution over the lengths of one of the cell's searches."""
         return "fixed" if len(lengths) == 1 else self.distribution or "uniform"

@@ -30,6 +30,8 @@ class Plan:
     steps: tuple[int, int]
     seconds: float
     """On one worker, from steps timed on this machine and typical lengths of a run."""
+    by_length_seconds: float
+    """Of these, for the searches over fewer lengths together, which κ(L) and reach need."""
 
 
 def plan(run: CellRun, device: str = "cpu", *, last_look: bool = False) -> Plan:
@@ -41,7 +43,7 @@ def plan(run: CellRun, device: str = "cpu", *, last_look: bool = False) -> Plan:
     training, recipes = cell.protocol.training, len(cell.protocol.recipes)
     shortest = min(10, training.steps)  # a success, or a divergence, at the first validation
     fail_share = FAIL_SHARE_FUTILITY if training.futility else FAIL_SHARE
-    trials, steps, seconds = [0, 0], [0, 0], 0.0
+    trials, steps, seconds, by_length_seconds = [0, 0], [0, 0], 0.0, 0.0
     timings: dict[Lengths, float] = {}
     more = len(cell.seeds) - len(run.seeds) if last_look and len(cell.looks) > 1 else 0
     for lengths, ways in _futures(run, more):
@@ -55,6 +57,8 @@ def plan(run: CellRun, device: str = "cpu", *, last_look: bool = False) -> Plan:
         steps = [steps[0] + fewest * shortest, steps[1] + most * training.steps]
         typical = sum(p * PASS_SHARE + f * recipes * fail_share for p, f in ways) / len(ways)
         seconds += typical * training.steps * timings[lengths]
+        if lengths in cell.together[:-1]:
+            by_length_seconds += typical * training.steps * timings[lengths]
     untested = [run.untested(seed) for seed in run.seeds]
     if any(untested):
         if cell.joint not in timings:
@@ -67,12 +71,13 @@ def plan(run: CellRun, device: str = "cpu", *, last_look: bool = False) -> Plan:
         ]
         seconds += sum(untested) * PASS_SHARE * training.steps * timings[cell.joint]
     return Plan(
-        searches=run.n_searches + more * (len(cell.alone) + 1),
+        searches=run.n_searches + more * (len(cell.alone) + len(cell.together)),
         searches_done=run.n_done,
         trials_stored=len(run.results) + len(run.tests),
         trials=(trials[0], trials[1]),
         steps=(steps[0], steps[1]),
         seconds=seconds,
+        by_length_seconds=by_length_seconds,
     )
 
 
@@ -87,7 +92,7 @@ def _futures(run: CellRun, more: int) -> list[tuple[Lengths, list[tuple[int, int
         if search.search.bracket is None
     ]
     unopened: dict[Lengths, list[tuple[int, int]]] = {}
-    for lengths in [*run.unopened(), *more * [*run.cell.alone, run.cell.joint]]:
+    for lengths in [*run.unopened(), *more * [*run.cell.alone, *run.cell.together]]:
         if lengths not in unopened:
             unopened[lengths] = _from_any_start(run.cell, lengths)
         futures.append((lengths, unopened[lengths]))
@@ -123,4 +128,5 @@ def total(plans: Sequence[Plan]) -> Plan:
         trials=(sum(p.trials[0] for p in plans), sum(p.trials[1] for p in plans)),
         steps=(sum(p.steps[0] for p in plans), sum(p.steps[1] for p in plans)),
         seconds=sum(p.seconds for p in plans),
+        by_length_seconds=sum(p.by_length_seconds for p in plans),
     )

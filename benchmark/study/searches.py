@@ -7,16 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 
 from kbench.protocol import Recipe
 from kbench.statistics.brackets import Bracket, path_for
-from kbench.statistics.likelihood import Interval
 from kbench.statistics.search import Probe, Search
-from kbench.statistics.sharing import (
-    Verdict,
-    n_star_over_seeds,
-    over_seeds,
-    sharing_by_seed,
-    verdict,
-)
 from kbench.study.cell import Cell, Lengths
+from kbench.study.conclusions import Conclusions
 from kbench.trial import Ending, Trial, TrialResult, Variant
 
 
@@ -83,7 +76,7 @@ class SeedSearch:
         return dataclasses.replace(bracket, high=self._universe) if ran_out else bracket
 
 
-class CellRun:
+class CellRun(Conclusions):
     """A cell under way: which trials it wants next, and what is known of it."""
 
     def __init__(self, cell: Cell) -> None:
@@ -102,9 +95,9 @@ class CellRun:
     def _order(self) -> Iterator[tuple[Lengths, int]]:
         """Every search: first those that others wait for, then the dearest."""
         first, *others = self.seeds
-        alone, joint = self.cell.alone, self.cell.joint
-        yield from ((lengths, first) for lengths in (*alone, joint))
-        for lengths in (joint, *reversed(alone)):
+        alone, together = self.cell.alone, self.cell.together
+        yield from ((lengths, first) for lengths in (*alone, *together))
+        for lengths in (*reversed(together), *reversed(alone)):
             yield from ((lengths, seed) for seed in others)
 
     def _open_searches(self) -> None:
@@ -119,8 +112,7 @@ class CellRun:
                 continue
             if seed != first:
                 before, growth = (lengths, first), 1.0
-            elif lengths in self.cell.alone[1:]:
-                shorter = self.cell.alone[self.cell.alone.index(lengths) - 1]
+            elif shorter := self.cell.shorter(lengths):
                 before, growth = (shorter, first), 1.5
             else:
                 self.searches[lengths, seed] = SeedSearch(self.cell, lengths, None)
@@ -143,46 +135,9 @@ class CellRun:
         return True
 
     @property
-    def kappa(self) -> Interval:
-        """The median over seeds, with the interval of the protocol's confidence.
-
-        Nothing before all searches have ended.
-        """
-        if not self.searched:
-            return Interval(low=None, high=None)
-        return over_seeds(self.kappa_by_seed(), self.cell.protocol.confidence)
-
-    def n_star(self, lengths: Lengths) -> Interval:
-        """The median of N* over seeds, at one set of lengths."""
-        return n_star_over_seeds(self.brackets(lengths), self.cell.protocol.confidence)
-
-    def kappa_by_seed(self) -> list[Interval]:
-        """Bounds on κ of each seed by itself."""
-        return sharing_by_seed(
-            [self.brackets(n) for n in self.cell.alone], self.brackets(self.cell.joint)
-        )
-
-    @property
-    def verdict(self) -> Verdict:
-        """By the interval over seeds alone; nothing is identified until all searches have ended."""
-        if not self.searched:
-            return "not-identified"
-        return verdict(self.kappa, self.brackets(self.cell.joint))
-
-    @property
     def violations(self) -> int:
         """Sizes that fail above one that passes."""
         return sum(s.search.violations() for s in self.searches.values())
-
-    @property
-    def is_open(self) -> bool:
-        """Could more seeds decide? Not where none of these learns, and none rules κ = 1 out."""
-        found = self.verdict
-        beyond = [
-            (i.low is not None and i.low > 1) or (i.high is not None and i.high < 1)
-            for i in self.kappa_by_seed()
-        ]
-        return found == "not-identified" or (found == "not-learned" and any(beyond))
 
     def wanted(self, k: int = 1) -> list[Trial]:
         """The next trial of every search that is open, most urgent first; then the tests.
@@ -266,6 +221,14 @@ class CellRun:
         """Of a trial that its search has asked for."""
         return self.results.get((trial.lengths, trial.variant))
 
+    def passed_by(self, lengths: Lengths, seed: int, size: int | None) -> str | None:
+        """The first recipe that passed at this size; None where none did."""
+        for recipe in self.cell.protocol.recipes if size is not None else ():
+            ending = self.results.get((lengths, Variant(seed, size or 0, recipe)))
+            if ending and ending.outcome == "passed":
+                return recipe.name
+        return None
+
     def recall(self, endings_of: Callable[[Trial], Mapping[Variant, Ending]]) -> int:
         """Tell every search what it asks for, of endings known by family; how many were told.
 
@@ -329,7 +292,7 @@ class CellRun:
     @property
     def explained(self) -> bool:
         """Is it known of all failing sizes why they fail? Older ones count as too few samples."""
-        lengths = [*self.cell.alone, self.cell.joint]
+        lengths = [*self.cell.alone, *self.cell.together]
         return not any(self.failures(n).get("unknown") for n in lengths)
 
     def unopened(self) -> list[Lengths]:

@@ -141,7 +141,7 @@ def test_what_is_no_entry_is_refused_in_one_line(entry):
     assert "steps" in refused(text.replace('"steps": 250', '"steps": true'))
     assert "steps" in refused(text.replace('"steps": 250', '"steps": -1'))
     assert "Extra inputs" in refused(changed(entry, "settings", "run", "rm -rf"))
-    assert "schema_version" in refused(changed(entry, "schema_version", 3))
+    assert "schema_version" in refused(changed(entry, "schema_version", 4))
     assert "Field required" in refused("{}")
     assert "entry" in refused("[]")
 

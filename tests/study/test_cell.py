@@ -105,7 +105,7 @@ def test_cell_survives_the_store(wide):
 def test_json_contract(wide, tmp_path):
     with Store(tmp_path) as store:
         doc = document(run(wide, store, FakeExecutor(rule)).progress)
-    assert doc["schema_version"] == 3
+    assert doc["schema_version"] == 4
     (result,) = doc["results"]
     assert {
         "model", "task", "task_params", "supervision", "protocol", "n_star", "kappa",
@@ -116,9 +116,15 @@ def test_json_contract(wide, tmp_path):
     assert set(entry) == {"low", "high", "censored", "over_seeds", "per_seed", "failures"}
     assert set(entry["over_seeds"]) == {"estimate", "low", "high"}
     assert entry["failures"].keys() == {"unknown"}  # made-up runs do not say why they fail
-    assert [set(s) for s in entry["per_seed"]] == [{"seed", "low", "high", "censored"}] * 3
+    of_seed = {"seed", "low", "high", "censored", "recipe"}
+    assert [set(s) for s in entry["per_seed"]] == [of_seed] * 3
+    assert {s["recipe"] for s in entry["per_seed"]} == {"adam-0.001"}
     kappa = result["kappa"]
-    assert set(kappa) == {"over_seeds", "each_seed", "memorised_share", "verdict", "best_of_grid"}
+    assert set(kappa) == {
+        "up_to", "over_seeds", "each_seed", "memorised_share", "verdict", "best_of_grid",
+    }  # fmt: skip
+    assert kappa["up_to"] == 7
+    assert (result["by_length"], result["reach"]) == ({}, None)
     assert set(kappa["best_of_grid"]) == {"low", "high"}
     assert set(kappa["over_seeds"]) == {"estimate", "low", "high", "confidence", "seeds"}
     assert [set(s) for s in kappa["each_seed"]] == [{"seed", "low", "high"}] * 3

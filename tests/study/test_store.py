@@ -10,7 +10,7 @@ import pytest
 from conftest import fill, made_up
 
 from kbench.errors import KbenchError
-from kbench.protocol import plain
+from kbench.protocol import Recipe, plain
 from kbench.statistics.search import Probe
 from kbench.study import store as stores
 from kbench.study.store import Store, StoreFullError
@@ -81,6 +81,29 @@ def test_every_part_of_a_trial_is_part_of_its_key(cell):
     assert len(keys) == len(changes)
     assert trial.key() not in keys
     assert dataclasses.replace(trial).key() == trial.key()
+
+
+def test_of_a_recipe_its_numbers_are_part_of_the_key_and_its_name_is_not(cell):
+    trial = trial_of(cell)
+    other = {"learning_rate": 0.1, "batch_size": 9, "betas": (0.5, 0.9), "weight_decay": 0.1,
+             "warmup": 3, "clip": 2.0}  # fmt: skip
+    assert {*other, "name"} == {field.name for field in dataclasses.fields(Recipe)}
+    recipes = [dataclasses.replace(trial.recipe, **{name: value}) for name, value in other.items()]
+    keys = {dataclasses.replace(trial, recipe=recipe).key() for recipe in recipes}
+    assert len(keys | {trial.key()}) == len(other) + 1
+    renamed = dataclasses.replace(trial.recipe, name="other")
+    assert dataclasses.replace(trial, recipe=renamed).key() == trial.key()
+
+
+def test_the_store_keeps_recipes_apart(cell, tmp_path):
+    trial = trial_of(cell)
+    warm = dataclasses.replace(trial, recipe=dataclasses.replace(trial.recipe, warmup=9))
+    with Store(tmp_path) as store:
+        store.put(trial, made_up("passed"))
+        store.put(warm, made_up("failed"))
+        assert store.endings(trial)[trial.variant].outcome == "passed"
+        assert store.endings(warm)[warm.variant].outcome == "failed"
+        assert len(store.endings(warm)) == 1
 
 
 def test_a_result_digest_leaves_out_only_time_and_place():
