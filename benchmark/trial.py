@@ -52,6 +52,7 @@ class Ending(NamedTuple):
     """As canonical JSON."""
     failure: str | None = None
     """Why it failed; None where it passed, or ran before this was recorded."""
+    seen_prefixes: float | None = None
 
     @property
     def tells(self) -> bool:
@@ -146,6 +147,9 @@ class TrialResult:
     runs from before this was recorded."""
     training_loss: float | None = None
     """Of a failing run: the smallest mean over the batches between two validations, in nats."""
+    seen_prefixes: float | None = None
+    """The share of the validation set's supervised positions that stand, with all before them, in
+    the training set (`kbench.data.leaks`); None in runs from before this was recorded."""
     curve: Sequence[Sequence[float]] = ()
     """Step and validation loss of the validations that the run passed through, thinned out."""
 
@@ -158,11 +162,13 @@ class TrialResult:
             self.digest(key),
             canonical_json(self.environment),
             self.failure,
+            self.seen_prefixes,
         )
 
     def digest(self, key: str) -> str:
         """sha256 of all that must be equal when the trial with this key is run again."""
         content = dataclasses.asdict(self)
         del content["wall_s"], content["seconds"], content["environment"], content["curve"]
-        del content["failure"], content["training_loss"]  # which older runs do not hold
+        # Older runs do not hold these.
+        del content["failure"], content["training_loss"], content["seen_prefixes"]
         return digest({"key": key} | content)

@@ -93,6 +93,8 @@ class Row(Part):
     steps: Count
     best_loss: float | None
     best_step: Count
+    seen_prefixes: float | None = None
+    """Not known in entries of schema 1 and 2."""
     histogram: dict[Line, Count]
     data_sha256: dict[Literal["train", "validation"], Sha256]
     accuracy: dict[Line, Right]
@@ -179,7 +181,7 @@ class Trials:
             family = self._endings.setdefault(canonical_json(trial.family()), {})
             family[trial.variant] = Ending(
                 row.outcome, row.steps, row.best_loss, row.digest, environments[row.environment],
-                row.failure,
+                row.failure, row.seen_prefixes,
             )  # fmt: skip
 
     def endings(self, trial: Trial) -> dict[Variant, Ending]:

@@ -20,7 +20,15 @@ from kbench.study.searches import CellRun
 from kbench.study.store import Store
 from kbench.trial import Trial, TrialResult, canonical_json
 
-RESULTS = ("n_star", "kappa", "by_length", "reach", "extrapolation", "monotonicity_violations")
+RESULTS = (
+    "n_star",
+    "kappa",
+    "by_length",
+    "reach",
+    "seen_prefixes",
+    "extrapolation",
+    "monotonicity_violations",
+)
 
 
 def build(cell: Cell, store: Store, by: str | None = None) -> Entry:
@@ -110,6 +118,7 @@ def _entry(run: CellRun, found: Sequence[tuple[Trial, TrialResult]], by: str | N
             "steps": stored.steps,
             "best_loss": stored.best_loss,
             "best_step": stored.best_step,
+            "seen_prefixes": stored.seen_prefixes,
             "histogram": stored.histogram,
             "data_sha256": stored.data_sha256,
             "accuracy": stored.accuracy,

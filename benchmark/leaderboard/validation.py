@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from kbench.data.leaks import seen_prefixes
 from kbench.data.splits import Source, chance
 from kbench.errors import KbenchError, one_line
 from kbench.leaderboard.entry import Entry, Row, protocols_known, read, trial_of
@@ -284,7 +285,7 @@ def _data_problems(rows: Sequence[Row], cell: Cell) -> Iterator[str]:
     training = cell.protocol.training
     for row in rows:
         lengths = tuple(row.lengths)
-        train, validation, histogram = _data(
+        train, validation, histogram, seen = _data(
             cell.task, tuple(sorted(cell.task_params.items())), cell.supervision, lengths,
             cell.over(lengths), training.max_validation, training.max_validation_fraction,
             row.n_samples, row.seed,
@@ -298,14 +299,22 @@ def _data_problems(rows: Sequence[Row], cell: Cell) -> Iterator[str]:
                 )
         if row.histogram != dict(histogram):
             yield f"the trial at {describe(row)} has another histogram of lengths than its seed"
+        if row.seen_prefixes not in (None, seen):
+            yield (
+                f"the trial at {describe(row)} has seen_prefixes of {row.seen_prefixes}, its data "
+                f"{seen}"
+            )
 
 
 @functools.lru_cache(maxsize=100_000)
 def _data(
     task: str, params: tuple[tuple[str, Any], ...], supervision: str, lengths: tuple[int, ...],
     distribution: str, max_validation: int, fraction: float, n_samples: int, seed: int,
-) -> tuple[str, str, tuple[tuple[str, int], ...]]:  # fmt: skip
-    """Digests of both splits, and the histogram of training: models share their data."""
+) -> tuple[str, str, tuple[tuple[str, int], ...], float]:  # fmt: skip
+    """Digests of both splits, the histogram of training, what of validation training holds.
+
+    Models share their data.
+    """
     source = Source(
         task=tasks[task].cls(**dict(params)), supervision=supervision, lengths=lengths,
         distribution=distribution, max_validation=max_validation,
@@ -313,7 +322,8 @@ def _data(
     )  # fmt: skip
     train, validation = source.splits(n_samples, seed)
     histogram = tuple((str(n), count) for n, count in train.histogram.items())
-    return train.sha256(), validation.sha256(), histogram
+    seen = round(seen_prefixes(train, validation), 4)
+    return train.sha256(), validation.sha256(), histogram, seen
 
 
 def nonconformity(cell: Cell) -> str | None:

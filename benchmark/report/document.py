@@ -185,6 +185,9 @@ class Readings(Part):
     """By L, where the protocol asks for it."""
     reach: Reach | None = None
     """None where the protocol does not ask for it."""
+    seen_prefixes: float | None = None
+    """The share of supervised validation positions that the training set holds, at N* of the
+    lengths that κ is stated for, mean over seeds."""
     extrapolation: list[Tested]
     monotonicity_violations: Count
 
@@ -230,6 +233,8 @@ class TrialRow(Part):
     training_loss: float | None = None
     """Of a failing run: smallest mean training loss between two validations, in nats."""
     best_step: Count | None = None
+    seen_prefixes: float | None = None
+    """The share of supervised validation positions that the training set holds."""
     wall_s: float | None = None
     data_sha256: dict[str, str]
     key: str

@@ -53,6 +53,7 @@ def _kappa(results: Sequence[Result]) -> Iterator[Row]:
                 "confidence": kappa.over_seeds.confidence,
                 "verdict": kappa.verdict,
                 "memorised_share": kappa.memorised_share,
+                "seen_prefixes": result.seen_prefixes,
                 "best_of_grid_low": kappa.best_of_grid.low,
                 "best_of_grid_high": kappa.best_of_grid.high,
             }
@@ -157,7 +158,8 @@ FRAMES: dict[str, Callable[[Sequence[Result]], Iterator[Row]]] = {
 }
 COLUMNS = {
     "kappa": ("seeds", "reach", "up_to", "kappa", "kappa_low", "kappa_high", "confidence",
-              "verdict", "memorised_share", "best_of_grid_low", "best_of_grid_high"),
+              "verdict", "memorised_share", "seen_prefixes", "best_of_grid_low",
+              "best_of_grid_high"),
     "by_length": ("up_to", "kappa", "kappa_low", "kappa_high", "verdict", "memorised_share",
                   "n_star", "n_star_low", "n_star_high"),
     "reach": ("seed", "reach"),

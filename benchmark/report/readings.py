@@ -61,6 +61,7 @@ def result(progress: Progress) -> dict[str, Any]:
         }
         if run.reach_by_seed
         else None,
+        "seen_prefixes": rounded(run.seen_prefixes),
         "extrapolation": extrapolation(run),
         "monotonicity_violations": run.violations,
         "errors": errors(run),
@@ -98,6 +99,7 @@ def trial_rows(run: CellRun, store: Results) -> list[dict[str, Any]]:
                     "steps": trained.steps,
                     "best_loss": trained.best_loss,
                     "best_step": trained.best_step,
+                    "seen_prefixes": trained.seen_prefixes,
                     "wall_s": trained.wall_s,
                     "data_sha256": dict(trained.data_sha256),
                     "key": key,

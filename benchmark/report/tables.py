@@ -2,7 +2,7 @@
 
 import collections
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -68,11 +68,11 @@ NOTES = {
 """What the marks in tables mean."""
 
 
-def _notes(table: Table) -> Table:
+def _notes(table: Table, *more: str) -> Table:
     """With a line below for each mark that is used."""
     cells = [str(cell) for column in table.columns for cell in column.cells]
     used = [note for mark, note in NOTES.items() if any(mark in cell for cell in cells)]
-    table.caption, table.caption_justify = "\n".join(used) or None, "left"
+    table.caption, table.caption_justify = "\n".join([*used, *more]) or None, "left"
     return table
 
 
@@ -99,7 +99,19 @@ def _kappa_table(runs: Sequence[CellRun], title: str) -> Table:
             (run.verdict if run.searched else "unfinished") + ("" if run.explained else " °"),
             kappa_text(best_kappa(run), memorised(run)),
         )
-    return _notes(table)
+    return _notes(table, *_seen_note(runs))
+
+
+def _seen_note(runs: Sequence[CellRun]) -> Iterator[str]:
+    """How much of the validation set a model may know by heart."""
+    shares = [share for run in runs if (share := run.seen_prefixes)]
+    if shares:
+        ends = dict.fromkeys(f"{100 * s:.0f} %" for s in (min(shares), max(shares)))
+        span = " to ".join(ends)
+        yield (
+            f"aligned: at N* of all lengths the training set holds {span} of the validation "
+            "positions, with all that comes before them"
+        )
 
 
 def _reach_and_length(run: CellRun) -> tuple[str, str]:

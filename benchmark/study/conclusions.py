@@ -63,7 +63,7 @@ class Conclusions(ABC):
         that holds of none, or where the protocol searches no fewer together. Whether the interval
         decides anything plays no part, or it would be chosen for that.
         """
-        for together in reversed(self.cell.together):
+        for together in reversed(self.cell.together) if self.cell.alone else ():
             known = not self.kappa_of(together).is_open
             if known and self.verdict_of(together) != "not-learned":
                 return together

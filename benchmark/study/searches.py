@@ -229,6 +229,25 @@ class CellRun(Conclusions):
                 return recipe.name
         return None
 
+    @property
+    def seen_prefixes(self) -> float | None:
+        """Of validation positions, the share that the training set holds at N*, mean over seeds.
+
+        Of the lengths that κ is stated for; at the largest size tried where nothing passes.
+        """
+        lengths, shares = self.up_to, []
+        for seed in self.seeds:
+            if (lengths, seed) not in self.searches:
+                continue
+            search = self.searches[lengths, seed].search
+            size = search.smallest_passing() or search.largest_tried() or 0
+            for recipe in self.cell.protocol.recipes:
+                ending = self.results.get((lengths, Variant(seed, size, recipe)))
+                if ending and ending.seen_prefixes is not None:
+                    shares.append(ending.seen_prefixes)
+                    break
+        return sum(shares) / len(shares) if shares else None
+
     def recall(self, endings_of: Callable[[Trial], Mapping[Variant, Ending]]) -> int:
         """Tell every search what it asks for, of endings known by family; how many were told.
 

@@ -131,7 +131,7 @@ class Store:
         rows = self._db.execute(
             "SELECT t.seed, t.n_samples, t.learning_rate, "
             "t.outcome, t.steps, t.best_loss, t.digest, e.content, "
-            "json_extract(t.result, '$.failure') "
+            "json_extract(t.result, '$.failure'), json_extract(t.result, '$.seen_prefixes') "
             "FROM trials t JOIN environments e ON e.id = t.environment WHERE t.family = ?",
             row,
         )

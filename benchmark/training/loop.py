@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 import kbench
+from kbench.data.leaks import seen_prefixes
 from kbench.data.splits import source_of
 from kbench.provenance import revision, source_sha256
 from kbench.registry import models, tasks
@@ -140,6 +141,7 @@ def _result(
         accuracy=accuracy,
         failure=failure,
         training_loss=m.best_training_loss if failure in ("memorised", "unfit") else None,
+        seen_prefixes=round(seen_prefixes(m.train, m.validation), 4),
         curve=m.curve(),
     )
 

@@ -129,6 +129,12 @@ def test_a_wrong_histogram(root, content):
     assert "has another histogram of lengths" in only_problem(root)
 
 
+def test_a_wrong_share_of_seen_prefixes(root, content):
+    content["trials"][5]["seen_prefixes"] = 0.123
+    write(root, content)
+    assert "has seen_prefixes of 0.123, its data 0." in only_problem(root)
+
+
 def test_trials_of_another_protocol(root, content):
     content["settings"]["protocol"] = "cpu-2"
     write(root, content, "cpu-2/modadd.m-2.3-5/aligned/lstm.json")
