@@ -26,9 +26,9 @@ def show(
 ) -> None:
     """Show the stored results again, all or some, without running anything.
 
-    --plot draws what the file's name begins with: `kappa`, `curves` (validation loss by step) or
-    `success` (share of seeds that pass, by N); with any other name κ against the accuracy at twice
-    the training length.
+    --plot draws what the file's name begins with: `kappa`, `kappa-by-length` (κ of the lengths up
+    to L, by L), `curves` (validation loss by step) or `success` (share of seeds that pass, by N);
+    with any other name κ against the accuracy at twice the training length.
     """
     from kbench.report.document import document_of, plain
     from kbench.report.tables import tables
