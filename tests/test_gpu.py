@@ -118,7 +118,8 @@ def test_a_trial_trains_on_the_gpu(cell):
 
 
 @pytest.mark.parametrize(
-    "model", ["transformer", "transformer-alibi", "rnn", "dense-ssm", "xlstm", "mamba"]
+    "model",
+    ["transformer", "transformer-alibi", "rnn", "dense-ssm", "xlstm", "mamba", "lstm", "gru"],
 )
 def test_a_captured_cohort_ends_as_its_trials_alone_on_the_cpu(model):
     cohort = cohort_of(model, eps=0.8)
@@ -132,9 +133,16 @@ def test_a_captured_cohort_ends_as_its_trials_alone_on_the_cpu(model):
 
 @pytest.mark.parametrize("model", ["transformer", "rnn", "looped-transformer", "mamba-neg"])
 def test_a_step_is_captured(model):
-    captured = Cohort([Member(t, *splits(t), "cuda") for t in cohort_of(model)])
+    members = [Member(t, *splits(t), "cuda") for t in cohort_of(model)]
+    captured = Cohort(members)
     captured.step()
+    expected = [m.validation_loss() * m.n_targets for m in members]
+    first = Cohort([Member(t, *splits(t), "cuda") for t in cohort_of(model)])
+    for _ in range(2):  # captured, then replayed
+        assert first.validation_nats(first._learners) == pytest.approx(expected, rel=1e-3)
     assert captured._captures
+    assert first._captures
+    assert first._judges
 
 
 @pytest.mark.parametrize("name", models.names())

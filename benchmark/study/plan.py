@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kbench.statistics.search import Probe
 from kbench.study.cell import Cell, Lengths
-from kbench.study.executors.local import one_thread
+from kbench.study.executors.local import COHORT, one_thread
 from kbench.study.searches import CellRun, SeedSearch
 
 PASS_SHARE, FAIL_SHARE, FAIL_SHARE_FUTILITY = 0.2, 1.0, 0.4
@@ -114,7 +114,9 @@ def _seconds_per_step(cell: Cell, lengths: Lengths, device: str) -> float:
     probe = Probe(n_samples=min(recipe.batch_size, there_are // 2), recipe=recipe)
     try:
         with one_thread():
-            return seconds_per_step(cell.trial(lengths, cell.seeds[0], probe), device)
+            # As many at once as the run trains together.
+            seeds = range(COHORT[device])
+            return seconds_per_step([cell.trial(lengths, s, probe) for s in seeds], device)
     except Exception:  # whatever a model of one's own raises; its trials will say it in one line
         return 0.0
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from kbench.data.supervision import IGNORE
 from kbench.protocol import Recipe
+from kbench.training.graph import captured
 from kbench.training.stack import Stack
 
 AHEAD = 64
@@ -50,12 +51,40 @@ class Rows:
         """tokens and targets of these rows, of any shape [..., T]."""
         return self._tokens[index], self._targets[index]
 
-    def padded(self, batches: Sequence[Tensor], members: Sequence[int]) -> Tensor:
-        """The members' own indices as rows of the table [K, B], filled up to the longest."""
-        rows = torch.full((len(batches), max(map(len, batches))), self.filler)
+    def padded(
+        self, batches: Sequence[Tensor], members: Sequence[int], multiple: int = 1
+    ) -> Tensor:
+        """The members' own indices as rows of the table [K, B], filled up to the longest.
+
+        And from there to a multiple of so many.
+        """
+        longest = max(map(len, batches))
+        rows = torch.full((len(batches), -(-longest // multiple) * multiple), self.filler)
         for row, batch, k in zip(rows, batches, members, strict=True):
             row[: len(batch)] = batch + self.starts[k]
         return rows
+
+
+class Judge:
+    """The validation of some members on some rows as a CUDA graph, from tensors of its own."""
+
+    def __init__(self, stack: Stack, table: Rows, rows_KC: Tensor, members: Tensor) -> None:
+        self._rows, self._members = rows_KC.clone(), members.clone()
+        self._nats = stack.nats(*table[self._rows], self._members)
+
+        def judge() -> None:
+            self._nats.copy_(stack.nats(*table[self._rows], self._members))
+
+        self.graph = captured(judge, [])
+        """None where it cannot be captured."""
+
+    def __call__(self, rows_KC: Tensor, members: Tensor) -> Tensor:
+        """Cross-entropy summed over the supervised positions, by member [K]; gone with the next."""
+        assert self.graph is not None
+        self._rows.copy_(rows_KC)
+        self._members.copy_(members)
+        self.graph.replay()
+        return self._nats
 
 
 class Cohort:
@@ -74,6 +103,8 @@ class Cohort:
         self._index_KB = torch.zeros((0, 0), dtype=torch.int64, device=self._device)
         self._captures = self._device.type == "cuda"
         self._graph: torch.cuda.CUDAGraph | None = None
+        self._judges: dict[torch.Size, Judge] = {}
+        """Validations as CUDA graphs, by the shape of what they judge at once."""
 
     def step(self) -> None:
         """One optimiser step of every learner."""
@@ -83,8 +114,9 @@ class Cohort:
         if index_KB.shape != self._index_KB.shape:
             self._index_KB, self._graph = index_KB.clone(), None
         self._index_KB.copy_(index_KB)
-        if self._captures:
-            self._graph = self._graph or self._capture()
+        if self._captures and not self._graph:
+            self._graph = captured(self._advance, [*self._stack.state(), self._fit_K])
+            self._captures = self._graph is not None
         if self._graph:
             self._graph.replay()
         else:
@@ -100,14 +132,26 @@ class Cohort:
     def validation_nats(self, learners: Sequence[Learner]) -> list[float]:
         """The sum of each one's cross-entropy over the supervised positions of its validation."""
         members = torch.tensor([self._learners.index(m) for m in learners], device=self._device)
+        size = max(32, CHUNK // len(learners))
         rows = self._validation.padded(
             [torch.arange(len(m.validation_tokens)) for m in learners],
             [self._numbers[k] for k in members.tolist()],
+            multiple=size if self._captures else 1,
         ).to(self._device)
         total = torch.zeros(len(learners), dtype=torch.float64, device=self._device)
-        for chunk in rows.split(max(32, CHUNK // len(learners)), dim=1):
-            total += self._stack.nats(*self._validation[chunk], members)
+        for chunk in rows.split(size, dim=1):
+            total += self._nats(chunk, members)
         return total.tolist()
+
+    def _nats(self, rows_KC: Tensor, members: Tensor) -> Tensor:
+        """Cross-entropy of these members, each on its own rows, summed up [K]."""
+        if self._captures and rows_KC.shape not in self._judges:
+            judge = Judge(self._stack, self._validation, rows_KC, members)
+            self._judges[rows_KC.shape] = judge
+            self._captures = judge.graph is not None
+        if not self._captures:
+            return self._stack.nats(*self._validation[rows_KC], members)
+        return self._judges[rows_KC.shape](rows_KC, members)
 
     def take_fit(self, learners: Sequence[Learner]) -> list[float]:
         """The sum of each one's training losses since it was last taken."""
@@ -126,6 +170,7 @@ class Cohort:
                 self._stack.unstack(k, m.model)
         members = torch.tensor(stay, dtype=torch.int64, device=self._device)
         self._stack.keep(members)
+        self._judges.clear()  # of tensors that are no more
         self._fit_K = self._fit_K[members]
         self._queue = [index_KB[members] for index_KB in self._queue]
         self._learners = [self._learners[k] for k in stay]
@@ -141,26 +186,3 @@ class Cohort:
 
     def _advance(self) -> None:
         self._fit_K += self._stack.step(*self._training[self._index_KB])
-
-    def _capture(self) -> torch.cuda.CUDAGraph | None:
-        """The step as a CUDA graph, after steps in which libraries set themselves up, undone.
-
-        None for a model whose step cannot be captured, because it looks at what it computes.
-        """
-        state = [*self._stack.state(), self._fit_K]
-        before = [tensor.clone() for tensor in state]
-        aside = torch.cuda.Stream()
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
-            for _ in range(3):
-                self._advance()
-        torch.cuda.current_stream().wait_stream(aside)
-        graph = torch.cuda.CUDAGraph()
-        try:
-            with torch.cuda.graph(graph):
-                self._advance()
-        except RuntimeError:
-            self._captures = False
-        for tensor, value in zip(state, before, strict=True):
-            tensor.copy_(value)
-        return graph if self._captures else None

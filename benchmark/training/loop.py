@@ -62,9 +62,8 @@ def training(
     in_data = clock.lap()
     active = [Member(t, *splits, device) for t, splits in zip(cohort, data, strict=True)]
     _share(in_data, "data", active)
-    if stack is None:
-        stack = device != "cpu" and len(active) > 1 and _stacks(active)
-    engine = Cohort(active) if stack else OneByOne(active)
+    engine = _engine(active, stack, device)
+    stacked = isinstance(engine, Cohort)
     _share(clock.lap(), "other", active)
     while active:
         engine.step()
@@ -85,7 +84,7 @@ def training(
             accuracy = member.accuracy(device, partial(on_validation, member))
             _share(clock.lap(), "other", [member])
             wall_s = time.perf_counter() - start
-            yield member.trial, _result(member, device, bool(stack), wall_s, accuracy)
+            yield member.trial, _result(member, device, stacked, wall_s, accuracy)
             clock.lap()  # what was done in between is no part of the cohort
 
 
@@ -105,6 +104,13 @@ def _share(seconds: float, name: str, members: Sequence[Member]) -> None:
     """Time that several spent together, in equal parts."""
     for member in members:
         member.seconds[name] += seconds / len(members)
+
+
+def _engine(members: Sequence[Member], stack: bool | None, device: str) -> Cohort | OneByOne:
+    """What takes their steps: a stack where that is asked for, or pays and can be."""
+    if stack is None:
+        stack = device != "cpu" and len(members) > 1 and _stacks(members)
+    return Cohort(members) if stack else OneByOne(members)
 
 
 def _stacks(members: Sequence[Member]) -> bool:
@@ -146,17 +152,18 @@ def _result(
     )
 
 
-def seconds_per_step(trial: Trial, device: str = "cpu", steps: int = 4) -> float:
-    """The shortest of a few steps of a model that is thrown away."""
-    member = Member(trial, *source_of(trial).splits(trial.n_samples, trial.seed), device)
+def seconds_per_step(cohort: Sequence[Trial], device: str = "cpu", steps: int = 4) -> float:
+    """The shortest of a few steps of models that are thrown away, by trial of the cohort."""
+    members = [Member(t, *source_of(t).splits(t.n_samples, t.seed), device) for t in cohort]
+    engine = _engine(members, stack=None, device=device)
     times = []
     for _ in range(steps):
         start = time.perf_counter()
-        member.step()
+        engine.step()
         if device == "cuda":
             torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
-    return min(times)
+    return min(times) / len(cohort)
 
 
 def environment(trial: Trial, device: str = "cpu") -> dict[str, Any]:

@@ -12,6 +12,7 @@ from torch.func import functional_call, grad_and_value, vjp, vmap
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from kbench.errors import one_line
+from kbench.ops.stackable import stackable
 from kbench.protocol import Recipe, plain
 from kbench.training.loss import cross_entropy
 from kbench.training.optimizer import EPS, over
@@ -25,7 +26,7 @@ class Stack:
     """
 
     def __init__(self, models: Sequence[nn.Module], recipes: Sequence[Recipe]) -> None:
-        self._base = copy.deepcopy(models[0])
+        self._base = stackable(copy.deepcopy(models[0]))
         self._shapes = {n: p.shape for n, p in models[0].named_parameters() if p.requires_grad}
         self.parameters_KP = torch.stack([_vector(model) for model in models])
         constants = [_constants(model) for model in models]

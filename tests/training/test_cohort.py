@@ -13,13 +13,13 @@ from trials import a_trial, member
 from kbench.data.supervision import IGNORE
 from kbench.protocol import Recipe, plain
 from kbench.registry import models
+from kbench.training import cohort as cohorts
 from kbench.training.cohort import Cohort
 from kbench.training.conformance import Subject, check
 from kbench.training.loop import train
 from kbench.training.stack import Stack, why_not
 
-ONE_BY_ONE = {"lstm"}
-STACKABLE = sorted(set(models.names()) - ONE_BY_ONE)
+STACKABLE = sorted(models.names())
 SMALL = {"width": 16}
 
 
@@ -43,15 +43,14 @@ def vector(m):
     return torch.nn.utils.parameters_to_vector(m.model.parameters()).detach()
 
 
-def test_these_models_stack_and_the_others_say_that_they_train_one_by_one():
+def test_every_model_stacks():
     for name in models.names():
         subject = Subject(
             entry=models[name], size=models[name].preset("quick"), vocab_size=4, max_len=6
         )
         (cohort,) = [c for c in check(subject) if c.name == "cohort"]
         assert cohort.passed
-        assert (cohort.detail == "stacks") == (name in STACKABLE), cohort.detail
-        assert name in STACKABLE or cohort.detail.startswith("trains one by one: ")
+        assert cohort.detail == "stacks", (name, cohort.detail)
 
 
 @pytest.mark.parametrize("model", STACKABLE)
@@ -174,9 +173,16 @@ def test_a_stack_is_its_recipe_on_each_of_its_models():
 
 
 def test_a_model_that_torch_could_only_loop_over_does_not_count_as_stackable():
-    reason = why_not(
-        [models["lstm"].cls(4, 6, width=8, layers=1) for _ in range(2)], torch.zeros(2, 1, 3).long()
-    )
+    class Dropped(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding = torch.nn.Embedding(4, 8)
+            self.recurrence = torch.nn.LSTM(8, 4, num_layers=2, dropout=0.1)
+
+        def forward(self, tokens):
+            return self.recurrence(self.embedding(tokens))[0]
+
+    reason = why_not([Dropped() for _ in range(2)], torch.zeros(2, 1, 3).long())
     assert reason
     assert "\n" not in reason
 
@@ -262,3 +268,46 @@ def test_the_captured_step_is_the_plain_one(monkeypatch):
             reference.leave([plain[left]])
             together.leave([graphed[left]])
     assert [g.shape for g in captured] == [(4, 64), (3, 64), (2, 64)]
+
+
+def test_a_captured_validation_is_the_plain_one(monkeypatch):
+    """In chunks of equal size, for all members and for some, before and after others leave."""
+    graphs = []
+
+    def capture(work, changes):
+        graphs.append(SimpleNamespace(replay=work))
+        return graphs[-1]
+
+    monkeypatch.setattr(cohorts, "CHUNK", 128)
+    trials = cohort_of("gru")
+    plain, judged = ([exact_member(t) for t in trials] for _ in range(2))
+    reference, together = Cohort(plain), Cohort(judged)
+    for _ in range(3):
+        reference.step()
+        together.step()
+    monkeypatch.setattr(cohorts, "captured", capture)
+    together._captures = True
+    everyone = slice(None)
+    for left, due in (
+        (None, (everyone, slice(0, 2), slice(2, 4), everyone)),
+        (1, (everyone, slice(1, 3))),
+        (0, (slice(0, 1), slice(1, 2))),
+    ):
+        if left is not None:
+            reference.leave([reference._learners[left]])
+            together.leave([together._learners[left]])
+        for some in due:
+            expected = reference.validation_nats(reference._learners[some])
+            found = together.validation_nats(together._learners[some])
+            assert found == pytest.approx(expected, rel=1e-9)
+    assert len(graphs) == 5, "one for each number of members, and anew when some have left"
+
+
+def test_a_validation_that_cannot_be_captured_is_made_all_the_same(monkeypatch):
+    monkeypatch.setattr(cohorts, "captured", lambda work, changes: None)
+    members = [exact_member(t) for t in cohort_of("rnn")]
+    together = Cohort(members)
+    expected = together.validation_nats(members)
+    together._captures = True
+    assert together.validation_nats(members) == pytest.approx(expected, rel=1e-9)
+    assert not together._captures

@@ -223,7 +223,7 @@ def test_an_lstm_learns_to_add_modulo_two():
 def test_seconds_per_step_is_the_fastest_of_a_few(monkeypatch):
     clock = iter([0.0, 5.0, 10.0, 12.0, 20.0, 23.0])
     monkeypatch.setattr(kbench.training.loop, "time", SimpleNamespace(perf_counter=clock.__next__))
-    assert seconds_per_step(TRIAL, steps=3) == 2.0
+    assert seconds_per_step([TRIAL], steps=3) == 2.0
 
 
 def test_a_tested_trial_ends_as_the_plain_one_and_tells_its_accuracy():
