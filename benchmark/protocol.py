@@ -112,6 +112,8 @@ class BracketRule:
     resolution: float
     audit: bool = False
     """Look for sizes that fail above N*, and try twice before giving up (`bracket_path`)."""
+    likeliest_first: bool = False
+    """Try recipes in the order in which they passed where a search takes its start from."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

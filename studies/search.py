@@ -284,7 +284,7 @@ def raced(run):
         if search._outcomes or search is steering or not (size := steering.smallest_passing()):
             continue
         passed = steering._outcomes[size]
-        search._recipes = sorted(search._recipes, key=lambda recipe: passed.get(recipe) != "passed")
+        search.recipes = sorted(search.recipes, key=lambda recipe: passed.get(recipe) != "passed")
 
 
 def by_secant(run):

@@ -146,7 +146,7 @@ def test_every_value_arrives_where_it_belongs(rule):
     }
     del expected["learning_rates"]
     if rule == "bracket":
-        expected["search"] = {**content["search"], "audit": False}
+        expected["search"] = {**content["search"], "audit": False, "likeliest_first": False}
     assert built == expected
 
 

@@ -28,7 +28,8 @@ class Search:
     """
 
     def __init__(self, recipes: Sequence[Recipe], path_over: PathOver) -> None:
-        self._recipes = tuple(recipes)
+        self.recipes = tuple(recipes)
+        """In the order in which they are tried."""
         self._path_over = path_over
         self._outcomes: dict[int, dict[Recipe, str]] = {}
         self._verdicts: dict[int, bool] = {}
@@ -51,7 +52,7 @@ class Search:
         filed: list[Probe] = []
         while (size := self._waits_for) is not None:
             outcomes = self._outcomes.setdefault(size, {})
-            for recipe in self._recipes:
+            for recipe in self.recipes:
                 if recipe in outcomes:
                     continue
                 if (outcome := outcome_of(size, recipe)) is None:
@@ -97,7 +98,7 @@ class Search:
     def _judge(self, size: int, outcomes: Mapping[Recipe, str]) -> None:
         if "passed" in outcomes.values():
             self._verdicts[size] = True
-        elif len(outcomes) == len(self._recipes) and "error" not in outcomes.values():
+        elif len(outcomes) == len(self.recipes) and "error" not in outcomes.values():
             self._verdicts[size] = False
 
     def verdict(self, size: int) -> bool | None:
@@ -109,7 +110,7 @@ class Search:
         return [
             size
             for size, outcomes in sorted(self._outcomes.items())
-            if len(outcomes) == len(self._recipes) and self.verdict(size) is None
+            if len(outcomes) == len(self.recipes) and self.verdict(size) is None
         ]
 
     def ask(self, k: int = 1) -> list[Probe]:
@@ -120,7 +121,7 @@ class Search:
         probes: list[Probe] = []
         for size in self._ahead():
             known = self._outcomes.get(size, {})
-            missing = [recipe for recipe in self._recipes if recipe not in known]
+            missing = [recipe for recipe in self.recipes if recipe not in known]
             probes += [Probe(n_samples=size, recipe=recipe) for recipe in missing]
             if len(probes) >= k:
                 break

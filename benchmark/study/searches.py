@@ -3,9 +3,9 @@
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from kbench.protocol import Recipe
+from kbench.protocol import BracketRule, Recipe
 from kbench.statistics.brackets import Bracket, path_for
 from kbench.statistics.search import Probe, Search
 from kbench.study.cell import Cell, Lengths
@@ -16,7 +16,14 @@ from kbench.trial import Ending, Trial, TrialResult, Variant
 class SeedSearch:
     """N* at one set of lengths, for one seed: the search, and what only the data knows of it."""
 
-    def __init__(self, cell: Cell, lengths: Lengths, guess: float | None) -> None:
+    def __init__(
+        self,
+        cell: Cell,
+        lengths: Lengths,
+        guess: float | None = None,
+        recipes: Sequence[Recipe] = (),
+    ) -> None:
+        """To begin above a guess, at the top without one; recipes in the protocol's order."""
         shares = cell.shares(lengths)
         rule = cell.protocol.search
         n_validation = shares.n_validation
@@ -26,13 +33,17 @@ class SeedSearch:
         self._universe = cell.universes[lengths[0]] if len(lengths) == 1 else None
         self._has_all = available <= rule.n_max
         self.largest = largest
-        self.search = Search(cell.protocol.recipes, path_for(rule, largest, guess))
+        self.search = Search(recipes or cell.protocol.recipes, path_for(rule, largest, guess))
+        self.passes = Counter[Recipe]()
+        """Sizes that passed, by recipe."""
         self.errors: list[str] = []
         self._failed: dict[int, list[Ending]] = {}
         """Failing runs by size."""
 
-    def file(self, size: int, ending: Ending) -> None:
-        """Keep why a run failed."""
+    def file(self, size: int, recipe: Recipe, ending: Ending) -> None:
+        """Keep by what a size passed, and why a run failed."""
+        if ending.outcome == "passed":
+            self.passes[recipe] += 1
         if ending.outcome == "failed":
             self._failed.setdefault(size, []).append(ending)
 
@@ -115,11 +126,19 @@ class CellRun(Conclusions):
             elif shorter := self.cell.shorter(lengths):
                 before, growth = (shorter, first), 1.5
             else:
-                self.searches[lengths, seed] = SeedSearch(self.cell, lengths, None)
+                self.searches[lengths, seed] = SeedSearch(self.cell, lengths)
                 continue
             if before in self.searches and (found := self.searches[before].search.bracket):
                 guess = found.high * growth if found.high else None
-                self.searches[lengths, seed] = SeedSearch(self.cell, lengths, guess)
+                recipes = self._likeliest_first(self.searches[before])
+                self.searches[lengths, seed] = SeedSearch(self.cell, lengths, guess, recipes)
+
+    def _likeliest_first(self, before: SeedSearch) -> list[Recipe]:
+        """The recipes as tried there; where the protocol wants that, by the sizes they passed."""
+        recipes, rule = list(before.search.recipes), self.cell.protocol.search
+        if isinstance(rule, BracketRule) and rule.likeliest_first:
+            recipes.sort(key=lambda recipe: -before.passes[recipe])
+        return recipes
 
     def _add_seeds(self) -> bool:
         """Where all searches have ended and the verdict is open: on to the next look, if any.
@@ -185,7 +204,7 @@ class CellRun(Conclusions):
         not run is tested too, and passed over if it fails.
         """
         best, least = None, math.inf
-        for recipe in self.cell.protocol.recipes:
+        for recipe in self.searches[self.cell.joint, seed].search.recipes:
             probe = Probe(n_samples=size, recipe=recipe)
             trial = self.cell.trial(self.cell.joint, seed, probe)
             test = dataclasses.replace(trial, tested=self.cell.extrapolate)
@@ -210,7 +229,7 @@ class CellRun(Conclusions):
             search.errors.append(f"{_where(trial)}: {result.reason}")
         ending = result.ending(trial.key())
         self.results[trial.lengths, trial.variant] = ending
-        search.file(trial.n_samples, ending)
+        search.file(trial.n_samples, trial.recipe, ending)
         probe = Probe(n_samples=trial.n_samples, recipe=trial.recipe)
         search.search.tell(probe, result.outcome)
         self._open_searches()
@@ -289,7 +308,7 @@ class CellRun(Conclusions):
         for size, recipe in own.search.recall(outcome_of):
             variant = Variant(seed, size, recipe)
             self.results[lengths, variant] = endings[variant]
-            own.file(size, endings[variant])
+            own.file(size, recipe, endings[variant])
 
     def brackets(self, lengths: Lengths) -> list[Bracket]:
         """Per seed, in the cell's order; nothing known where a search has not begun."""

@@ -312,3 +312,54 @@ def test_a_sharing_factor_does_not_wait_for_the_tests(wide, tmp_path):
     part = document([Progress(run=cell_run)])["results"][0]
     assert (cell_run.searched, cell_run.complete) == (True, False)
     assert (part["complete"], part["kappa"]) == (False, whole["kappa"])
+
+
+@pytest.fixture
+def likeliest(wide):
+    search = dataclasses.replace(wide.protocol.search, likeliest_first=True)
+    return changed(wide, protocol=dataclasses.replace(wide.protocol, search=search))
+
+
+def test_the_recipe_that_passed_where_a_search_starts_from_is_tried_first(
+    likeliest, wide, tmp_path
+):
+    """Only the last recipe ever passes: the first is tried in vain where nothing is known yet."""
+    ran, found = {}, {}
+    for name, cell in (("as listed", wide), ("likeliest", likeliest)):
+        executor = FakeExecutor(rule)
+        with Store(tmp_path / name) as store:
+            found[name] = run(cell, store, executor).progress[0].run
+        ran[name] = executor.ran
+    for lengths in (*wide.alone, wide.joint):
+        both = [of.brackets(lengths) for of in found.values()]
+        assert both[0] == both[1]
+    in_vain = {
+        name: sum(t.recipe.learning_rate == 3e-3 and rule(_with(t, 1e-3)) == "passed" for t in of)
+        for name, of in ran.items()
+    }
+    first = {((2,), 1), (wide.joint, 1)}  # which take their start from no other
+    expected = sum(
+        t.recipe.learning_rate == 3e-3 and rule(_with(t, 1e-3)) == "passed"
+        for t in ran["likeliest"]
+        if (t.lengths, t.seed) in first
+    )
+    assert in_vain["likeliest"] == expected < in_vain["as listed"] / 3
+
+
+def _with(trial, rate):
+    return dataclasses.replace(trial, recipe=dataclasses.replace(trial.recipe, learning_rate=rate))
+
+
+def test_the_order_of_recipes_does_not_depend_on_what_runs_at_once(likeliest, tmp_path):
+    cell = changed(likeliest, extrapolate=(20,))
+    documents = []
+    for i, capacity in enumerate((1, 30)):
+        executor = FakeExecutor(rule, capacity, random.Random(i), cohort=1 + 4 * i)
+        with Store(tmp_path / str(i)) as store:
+            documents.append(stable(document(run(cell, store, executor).progress)))
+        tested = [t for t in executor.ran if t.tested and rule(_with(t, 1e-3)) == "passed"]
+        assert {t.recipe.learning_rate for t in tested} == {1e-3}, "what passed is what is tested"
+    driver, ran = broken_off(cell, rule, (1, 7, 20, 40), tmp_path / "broken")
+    assert len(set(ran)) == len(ran)
+    documents.append(stable(document(driver.progress)))
+    assert all(of == documents[0] for of in documents)
