@@ -69,9 +69,13 @@ def _cost(runs: Sequence[CellRun], slots: int, device: str) -> str:
     )
 
 
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C, a polite kill, and a terminal that is closed."""
+
+
 @contextmanager
 def interruptible(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
-    """Turns the first Ctrl-C (or a polite kill) into a flag; a second Ctrl-C ends at once.
+    """Turns the first Ctrl-C (or another of STOPS) into a flag; a second one ends at once.
 
     Signals reach the main thread only: in another thread there is nothing to catch.
     """
@@ -87,7 +91,9 @@ def interruptible(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
     if threading.current_thread() is not threading.main_thread():
         yield lambda: stopped
         return
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    # Under nohup a terminal may be closed.
+    heeded = [number for number in STOPS if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in heeded}
     try:
         yield lambda: stopped
     finally:

@@ -20,6 +20,7 @@ from kbench.cli.sample import sample
 from kbench.cli.scale import scale
 from kbench.cli.show import show
 from kbench.cli.site import site
+from kbench.cli.streams import drop, prepare
 from kbench.cli.submit import schema, submit
 from kbench.cli.validate import validate
 from kbench.cli.version import version
@@ -56,6 +57,7 @@ app.command()(site)
 
 def main() -> None:
     """Entry point: every foreseen error is one line on stderr and exit code 2."""
+    prepare()
     try:
         code = app(standalone_mode=False)
     except (KbenchError, TyperException) as error:
@@ -64,4 +66,11 @@ def main() -> None:
         code = 2
     except (KeyboardInterrupt, typer.Abort):
         code = 130
+    except BrokenPipeError:  # whoever read the output has read enough
+        drop(1)
+        code = 0
+    except OSError as error:
+        drop(1)
+        say(f"error: {error.filename or 'the output'}: {error.strerror or error}")
+        code = 2
     sys.exit(code)

@@ -1,11 +1,14 @@
 """Where the command line writes to."""
 
+import contextlib
 import json
 import os
 import sys
 from typing import Any, TextIO
 
 from rich.console import Console
+
+from kbench.cli.streams import drop
 
 
 def _console(**options: Any) -> Console:
@@ -21,8 +24,9 @@ err = _console(stderr=True)
 
 
 def say(line: str) -> None:
-    """One line for people, on stderr."""
-    err.print(printable(f"kbench: {line}"), highlight=False, soft_wrap=True)
+    """One line for people, on stderr; nothing where that has gone, as with its terminal."""
+    with contextlib.suppress(OSError):
+        err.print(printable(f"kbench: {line}"), highlight=False, soft_wrap=True)
 
 
 def printable(line: str) -> str:
@@ -43,4 +47,8 @@ def claim_stdout() -> TextIO:
 
 def print_json(document: dict[str, Any], to: TextIO) -> None:
     """The document, readable, with κ as κ."""
-    print(json.dumps(document, indent=2, ensure_ascii=False), file=to, flush=True)
+    try:
+        print(json.dumps(document, indent=2, ensure_ascii=False), file=to, flush=True)
+    except OSError:
+        drop(to.fileno())
+        raise

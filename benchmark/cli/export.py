@@ -1,13 +1,13 @@
 """`kbench export`: results as tables for other programs."""
 
 import enum
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from kbench.cli.console import claim_stdout, say
+from kbench.cli.streams import drop
 from kbench.errors import KbenchError
 from kbench.study.request import STORE
 
@@ -58,8 +58,9 @@ def export(
         try:
             stdout.buffer.write(content)
             stdout.buffer.flush()
-        except BrokenPipeError:  # as `| head` leaves it
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
+        except OSError:
+            drop(stdout.fileno())
+            raise
         return
     try:
         output.write_bytes(content)

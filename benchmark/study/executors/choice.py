@@ -1,7 +1,9 @@
 """Which executor runs the trials, and how many processes it has."""
 
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kbench.errors import KbenchError, unknown
@@ -18,8 +20,51 @@ def worker_count(workers: int | None, device: str) -> int:
     """The number asked for, or one for each core that this process may use; on a GPU one."""
     if workers is not None and workers < 1:
         raise KbenchError(f"--workers is a number of processes, at least 1, got {workers}")
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return workers or (available if device == "cpu" else None) or 1
+    return workers or (available_cores() if device == "cpu" else 1)
+
+
+def available_cores() -> int:
+    """Cores that this process may use: by its affinity, and by the quota of its container."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, math.floor(min(cores or 1, *quotas(CGROUPS, GROUPS_OF_THIS))))
+
+
+CGROUPS, GROUPS_OF_THIS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+
+
+def quotas(root: Path, of_this: Path) -> Iterator[float]:
+    """Cores' worth of time that control groups grant, version 2 and 1; inf where they set none.
+
+    Of the own group where it can be seen, and of those above it.
+    """
+    yield math.inf
+    try:
+        groups = [line.split(":", 2) for line in of_this.read_text("utf-8").splitlines()]
+    except OSError:
+        return
+    for _, controllers, path in groups:
+        if controllers in ("", "cpu", "cpu,cpuacct", "cpuacct,cpu"):
+            top = root / controllers
+            own = top / path.lstrip("/")
+            for folder in (own, *own.parents):
+                yield _quota(folder)
+                if folder == top:
+                    break
+
+
+def _quota(folder: Path) -> float:
+    """Of one control group."""
+    try:
+        if (both := folder / "cpu.max").exists():
+            quota, period = both.read_text().split()
+        else:
+            quota, period = (
+                (folder / f"cpu.cfs_{of}_us").read_text() for of in ("quota", "period")
+            )
+        granted = float(quota) / float(period) if quota.strip() != "max" else math.inf
+    except (OSError, ValueError, ZeroDivisionError):
+        return math.inf
+    return granted if granted > 0 else math.inf
 
 
 def starts(executor: str, ray_address: str | None, workers: int | None, device: str) -> Start:
