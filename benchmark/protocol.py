@@ -1,8 +1,9 @@
 """Frozen, versioned measurement protocols: every number that can move a result, in a YAML file."""
 
 import importlib.resources
+import re
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, fields
 from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,6 +11,7 @@ from typing import Any, TypeVar
 import yaml
 
 from kbench.errors import KbenchError, unknown
+from kbench.recipe import Recipe, plain
 
 T = TypeVar("T")
 
@@ -34,58 +36,6 @@ class Futility:
 
     patience: int
     slack: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, order=True)
-class Recipe:
-    """How a run is trained: AdamW (Loshchilov & Hutter 2017, arXiv 1711.05101), all that it takes.
-
-    Plain Adam by default. Nothing depends on the step budget, so that a run with a longer budget
-    repeats the shorter one as its beginning. Two recipes of equal numbers are equal, whatever they
-    are called.
-    """
-
-    name: str = field(compare=False)
-    learning_rate: float
-    batch_size: int
-    """Samples of a step; N where that is smaller."""
-    betas: tuple[float, float] = (0.9, 0.999)
-    weight_decay: float = 0.0
-    """Decoupled, of every parameter: each step takes learning_rate · weight_decay of it."""
-    warmup: int = 0
-    """Steps in which the learning rate rises in a straight line to its value."""
-    clip: float = 0.0
-    """Largest Euclidean norm of the gradient, of all parameters together; 0 where it is not cut."""
-
-    def beyond_adam(self) -> dict[str, Any]:
-        """Of the numbers that plain Adam has no use for, those in use."""
-        return {
-            of.name: getattr(self, of.name)
-            for of in fields(self)
-            if of.default is not MISSING and getattr(self, of.name) != of.default
-        }
-
-    def __str__(self) -> str:
-        """`warm (learning rate 0.001, batches of 64, warmup 500, clip 1)`."""
-        others = "".join(
-            f", {name.replace('_', ' ')} {_short(value)}"
-            for name, value in self.beyond_adam().items()
-        )
-        return (
-            f"{self.name} (learning rate {self.learning_rate:g}, batches of {self.batch_size}"
-            f"{others})"
-        )
-
-
-def _short(value: Any) -> str:
-    return " ".join(f"{x:g}" for x in (value if isinstance(value, tuple | list) else [value]))
-
-
-def plain(learning_rate: float, batch_size: int) -> Recipe:
-    """Adam without anything, under the name that results before there were recipes go by."""
-    return Recipe(
-        name=f"adam-{learning_rate:g}", learning_rate=learning_rate, batch_size=batch_size
-    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -213,6 +163,8 @@ def load(name: str) -> Protocol:
         raise unknown("protocol", name, names())
     try:
         content = yaml.load(text, _Loader)
+    except RecursionError:
+        raise KbenchError(f"protocol file {name!r} is nested too deep") from None
     except (yaml.YAMLError, ValueError) as error:
         raise KbenchError(
             f"protocol file {name!r} is not YAML: {error}".replace("\n", " ")
@@ -253,43 +205,54 @@ def from_dict(content: Any, where: str) -> Protocol:
     return protocol
 
 
+MOST = 10**9
+"""Of steps, samples of a batch, seeds: more is a slip of the pen, and would be planned for."""
+PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
+"""A name: it is printed, and becomes part of paths."""
+
+
 def _check(protocol: Protocol, where: str) -> None:
     """Numbers that cannot be meant."""
     training, search = protocol.training, protocol.search
     looks = list(protocol.seeds.looks)
+    seeds = protocol.seeds
     wanted = {
-        "name must not be empty": protocol.name != "",
-        "version must be at least 1": protocol.version >= 1,
-        "training: eps must be above 0": training.eps > 0,
-        "training: steps must be at least 1": training.steps >= 1,
-        "training: max_validation must be at least 1": training.max_validation >= 1,
+        "name must be made of letters, digits, `.`, `_`, `+` and `-`, 64 at most": (
+            PLAIN.fullmatch(protocol.name)
+        ),
+        "version must be a whole number from 1 to 10^9": 1 <= protocol.version <= MOST,
+        "training: eps must lie above 0, and at most be 1,000": 0 < training.eps <= 1000,
+        "training: steps must lie between 1 and 10^9": 1 <= training.steps <= MOST,
+        "training: max_validation must lie between 1 and 10^9": (
+            1 <= training.max_validation <= MOST
+        ),
         "training: max_validation_fraction must lie between 0 and 1": (
             0 < training.max_validation_fraction < 1
         ),
-        "training: futility needs a patience of at least 1 and a slack above 0": (
+        "training: futility needs a patience from 1 to 10^9 and a slack above 0": (
             training.futility is None
-            or (training.futility.patience >= 1 and training.futility.slack > 0)
+            or (1 <= training.futility.patience <= MOST and training.futility.slack > 0)
         ),
         "recipes must all differ, in their names and in their numbers": (
             len({r.name for r in protocol.recipes}) == len(set(protocol.recipes))
             and len(set(protocol.recipes)) == len(protocol.recipes)
         ),
-        "seeds: count and step must be at least 1, first at least 0": (
-            min(protocol.seeds.count, protocol.seeds.step) >= 1 and protocol.seeds.first >= 0
+        "recipes must be 100 at most": len(protocol.recipes) <= 100,
+        "seeds: count must lie between 1 and 10,000": 1 <= seeds.count <= 10_000,
+        "seeds: step must be at least 1, first at least 0": seeds.step >= 1 and seeds.first >= 0,
+        "seeds: looks must rise, begin with count, and end at 10,000 or before": (
+            not looks or (looks == sorted({seeds.count, *looks}) and looks[-1] <= 10_000)
         ),
-        "seeds: looks must rise, and begin with count": (
-            not looks or looks == sorted({protocol.seeds.count, *looks})
-        ),
-        "seeds must stay below 2^62": protocol.seeds.first
-        + max(protocol.seeds.count, *looks, 0) * protocol.seeds.step
+        "seeds must stay below 2^62": seeds.first + max(seeds.count, *looks, 0) * seeds.step
         < 1 << 62,
         "confidence must lie between 0.5 and 1": 0.5 < protocol.confidence < 1,
         "search: n_max must be at least 1 and below 2^62": 1 <= search.n_max < 1 << 62,
-        "search: resolution must be above 1": (
-            not isinstance(search, BracketRule) or search.resolution > 1
+        "search: resolution must lie between 1.01 and 1,000": (
+            not isinstance(search, BracketRule) or 1.01 <= search.resolution <= 1000
         ),
-        "search: multiplier and max_sizes must be above 1": (
-            not isinstance(search, PaperRule) or min(search.multiplier, search.max_sizes) > 1
+        "search: multiplier must be above 1 and below 2^62, max_sizes above 1 and at most 1,000": (
+            not isinstance(search, PaperRule)
+            or (1 < search.multiplier < 1 << 62 and 1 < search.max_sizes <= 1000)
         ),
     }
     for message, holds in wanted.items():
@@ -332,12 +295,14 @@ def _recipe(content: Any, where: str) -> Recipe:
             raise KbenchError(f"protocol {where}: betas must be two numbers, got {betas!r}")
         recipe = _build(Recipe, values | {"betas": tuple(map(float, betas))}, where)
     wanted = {
-        "name must not be empty": recipe.name != "",
-        "learning_rate must be above 0": recipe.learning_rate > 0,
-        "batch_size must be at least 1": recipe.batch_size >= 1,
+        "name must be made of letters, digits, `.`, `_`, `+` and `-`, 64 at most": (
+            PLAIN.fullmatch(recipe.name)
+        ),
+        "learning_rate must lie above 0, and at most be 1,000": 0 < recipe.learning_rate <= 1000,
+        "batch_size must lie between 1 and 10^9": 1 <= recipe.batch_size <= MOST,
         "betas must lie between 0 and 1": all(0 <= b < 1 for b in recipe.betas),
         "weight_decay must be at least 0": recipe.weight_decay >= 0,
-        "warmup must be at least 0": recipe.warmup >= 0,
+        "warmup must lie between 0 and 10^9": 0 <= recipe.warmup <= MOST,
         "clip must be at least 0": recipe.clip >= 0,
     }
     for message, holds in wanted.items():

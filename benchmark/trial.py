@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from kbench.protocol import Recipe, Training
+from kbench.protocol import Training
+from kbench.recipe import Recipe
 
 
 def canonical_json(value: Any) -> str:

@@ -84,7 +84,9 @@ def price(asked: list[dict]) -> list[float]:
     found = []
     for one in asked:
         if "recipe" in {field.name for field in dataclasses.fields(Trial)}:
-            one["recipe"] = protocol.plain(one.pop("learning_rate"), BATCH)
+            from kbench.recipe import plain
+
+            one["recipe"] = plain(one.pop("learning_rate"), BATCH)
         model, task = models[one["model"]], tasks[one["task"]]
         able = [b for b in backends(model) if not missing(b, "cpu")]
         trial = Trial(

@@ -27,7 +27,8 @@ from typing import NamedTuple
 import torch
 
 from kbench.ops.backends import missing
-from kbench.protocol import Training, plain
+from kbench.protocol import Training
+from kbench.recipe import plain
 from kbench.registry import models, tasks
 from kbench.training.loop import train
 from kbench.training.member import Member

@@ -27,7 +27,8 @@ from kbench.models.dense_ssm import DenseSSM
 from kbench.models.gru import GRU
 from kbench.models.rnn import RNN
 from kbench.ops.backends import missing
-from kbench.protocol import Training, plain
+from kbench.protocol import Training
+from kbench.recipe import plain
 from kbench.registry import models
 from kbench.training.loss import cross_entropy
 from kbench.training.member import Member

@@ -12,7 +12,7 @@ from trials import a_trial, splits
 from kbench.ops.backends import missing
 from kbench.ops.scan import torch_scan
 from kbench.ops.scan_mamba_ssm import kernel_scan
-from kbench.protocol import plain
+from kbench.recipe import plain
 from kbench.registry import models
 from kbench.statistics.search import Probe
 from kbench.training.cohort import Cohort

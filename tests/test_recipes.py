@@ -1,11 +1,12 @@
-"""Recipes, as a protocol brings them."""
+"""Recipes and looks, as a protocol brings them."""
 
 import dataclasses
 
 import pytest
 from test_protocol import BRACKET, named, refusal, without
 
-from kbench import protocol
+from kbench import recipe
+from kbench.errors import KbenchError
 from kbench.protocol import from_dict
 
 WARM = {
@@ -24,7 +25,7 @@ def test_a_protocol_brings_its_own_recipes():
     short = {"name": "short", "learning_rate": 3e-3, "batch_size": 8}
     warm, other = from_dict(with_recipes(WARM, short), "mine.yaml").recipes
     assert dataclasses.asdict(warm) == WARM | {"betas": (0.9, 0.98), "clip": 1.0}
-    assert other == protocol.plain(3e-3, 8)
+    assert other == recipe.plain(3e-3, 8)
     assert str(warm) == (
         "warm (learning rate 0.001, batches of 32, betas 0.9 0.98, weight decay 0.1, warmup 500, "
         "clip 1)"
@@ -32,7 +33,7 @@ def test_a_protocol_brings_its_own_recipes():
 
 
 def test_recipes_are_equal_by_their_numbers():
-    plain = protocol.plain(3e-3, 8)
+    plain = recipe.plain(3e-3, 8)
     assert dataclasses.replace(plain, name="other") == plain
     for change in ({"learning_rate": 1e-3}, {"batch_size": 9}, {"betas": (0.9, 0.99)},
                    {"weight_decay": 0.1}, {"warmup": 1}, {"clip": 1.0}):  # fmt: skip
@@ -46,7 +47,8 @@ def test_what_a_recipe_must_say_is_named(field):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("name", ""), ("name", 7), ("learning_rate", 0), ("learning_rate", "1e-3"), ("batch_size", 0),
+    [("name", ""), ("name", 7), ("name", "a\x1bb"), ("learning_rate", 1e30), ("warmup", 10**12),
+     ("learning_rate", 0), ("learning_rate", "1e-3"), ("batch_size", 0),
      ("batch_size", 2.5), ("betas", [0.9]), ("betas", [0.9, 1]), ("betas", 0.9),
      ("betas", ["a", 0.9]), ("weight_decay", -1), ("warmup", -1), ("warmup", 0.5), ("clip", -1),
      ("clip", None), ("clip", float("nan")), ("optimizer", "sgd")],
@@ -63,3 +65,10 @@ def test_recipes_are_a_list_of_different_ones(recipes):
 def test_two_recipes_may_share_neither_name_nor_numbers():
     assert named("recipes", refusal(with_recipes(WARM, WARM | {"learning_rate": 1e-2})))
     assert named("recipes", refusal(with_recipes(WARM, WARM | {"name": "other"})))
+
+
+@pytest.mark.parametrize("looks", [[4, 6], [3, 3], [3, 2], 7, ["x"], [3, 4.5]])
+def test_looks_that_cannot_be_are_refused(looks):
+    content = BRACKET | {"seeds": {"count": 3, "first": 1, "step": 2, "looks": looks}}
+    with pytest.raises(KbenchError, match="looks"):
+        from_dict(content, "mine.yaml")

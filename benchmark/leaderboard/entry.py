@@ -16,7 +16,8 @@ from pydantic import Field, ValidationError
 from kbench import protocol as protocols
 from kbench.data.splits import universe
 from kbench.errors import KbenchError, one_line, unknown
-from kbench.protocol import Protocol, plain
+from kbench.protocol import Protocol
+from kbench.recipe import plain
 from kbench.registry import tasks
 from kbench.report import document
 from kbench.report.document import Count, Line, Part, Readings, depth, first_problem, loads

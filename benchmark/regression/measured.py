@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from kbench.errors import KbenchError
-from kbench.protocol import plain
+from kbench.recipe import plain
 from kbench.report.document import Result, TrialRow
 from kbench.statistics.brackets import Bracket
 from kbench.study.request import backend_options

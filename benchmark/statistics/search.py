@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from kbench.protocol import Recipe
+from kbench.recipe import Recipe
 from kbench.statistics.brackets import Bracket, PathOver
 
 

@@ -5,7 +5,8 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from kbench.protocol import BracketRule, Recipe
+from kbench.protocol import BracketRule
+from kbench.recipe import Recipe
 from kbench.statistics.brackets import Bracket, path_for
 from kbench.statistics.search import Probe, Search
 from kbench.study.cell import Cell, Lengths

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from kbench.data.supervision import IGNORE
-from kbench.protocol import Recipe
+from kbench.recipe import Recipe
 from kbench.training.graph import captured
 from kbench.training.stack import Stack
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kbench.errors import KbenchError, one_line
-from kbench.protocol import plain
+from kbench.recipe import plain
 from kbench.registry import Entry
 from kbench.training.modules import answers_at, build, parameter_count, state_size
 from kbench.training.stack import Stack, why_not

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.optim.adamw import adamw
 
-from kbench.protocol import Recipe
+from kbench.recipe import Recipe
 
 EPS = 1e-8
 """What is added to the root of the mean square, as in torch.optim."""

@@ -13,7 +13,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from kbench.errors import one_line
 from kbench.ops.stackable import stackable
-from kbench.protocol import Recipe, plain
+from kbench.recipe import Recipe, plain
 from kbench.training.loss import cross_entropy
 from kbench.training.optimizer import EPS, over
 

@@ -12,7 +12,7 @@ import pytest
 from conftest import made_up
 
 from kbench import protocol as protocols
-from kbench.protocol import plain
+from kbench.recipe import plain
 from kbench.statistics.search import Probe
 from kbench.study.cell import Cell
 from kbench.study.driver import Progress, recall

@@ -15,7 +15,8 @@ from kbench.data.splits import source_of
 from kbench.ops.backends import missing
 from kbench.ops.scan import torch_scan
 from kbench.ops.scan_mamba_ssm import kernel_scan
-from kbench.protocol import Training, plain
+from kbench.protocol import Training
+from kbench.recipe import plain
 from kbench.registry import models
 from kbench.training.member import Member
 from kbench.trial import Trial

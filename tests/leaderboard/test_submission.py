@@ -9,7 +9,7 @@ from kbench import protocol as protocols
 from kbench.errors import KbenchError
 from kbench.leaderboard.place import command
 from kbench.leaderboard.submission import build
-from kbench.protocol import plain
+from kbench.recipe import plain
 from kbench.study.driver import Driver
 from kbench.study.executors.local import InProcess
 from kbench.study.store import Store

@@ -4,7 +4,7 @@ import pytest
 
 from kbench.errors import KbenchError
 from kbench.ops import backends
-from kbench.protocol import plain
+from kbench.recipe import plain
 from kbench.statistics.search import Probe
 from kbench.study.request import Request, backend_options
 

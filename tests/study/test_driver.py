@@ -7,7 +7,7 @@ import pytest
 from conftest import FakeExecutor, changed, fill, made_up
 from test_cell import THRESHOLDS, broken_off, document, rule, run, stable
 
-from kbench.protocol import plain
+from kbench.recipe import plain
 from kbench.statistics.search import Probe
 from kbench.study.driver import Driver, recall
 from kbench.study.searches import CellRun

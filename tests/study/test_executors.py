@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kbench.protocol import plain
+from kbench.recipe import plain
 from kbench.statistics.search import Probe
 from kbench.study.driver import Driver
 from kbench.study.executors.local import InProcess, SpawnPool, local

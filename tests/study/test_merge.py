@@ -7,7 +7,7 @@ import pytest
 from conftest import made_up, measured
 
 from kbench.errors import KbenchError
-from kbench.protocol import plain
+from kbench.recipe import plain
 from kbench.statistics.search import Probe
 from kbench.study.merge import Merged, merge
 from kbench.study.shards import Shard

@@ -16,7 +16,7 @@ from test_executors import run_all, trials
 from test_own import TEMPLATE
 
 from kbench.errors import KbenchError
-from kbench.protocol import plain
+from kbench.recipe import plain
 from kbench.statistics.search import Probe
 from kbench.study.driver import Driver
 from kbench.study.executors.local import InProcess

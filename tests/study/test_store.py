@@ -10,7 +10,7 @@ import pytest
 from conftest import fill, made_up
 
 from kbench.errors import KbenchError
-from kbench.protocol import Recipe, plain
+from kbench.recipe import Recipe, plain
 from kbench.statistics.search import Probe
 from kbench.study import store as stores
 from kbench.study.store import Store, StoreFullError

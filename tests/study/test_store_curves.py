@@ -6,7 +6,7 @@ import sqlite3
 
 from conftest import made_up
 
-from kbench.protocol import plain
+from kbench.recipe import plain
 from kbench.statistics.search import Probe
 from kbench.study import store as stores
 from kbench.study.merge import merge

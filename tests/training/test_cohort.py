@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from trials import a_trial, member
 
 from kbench.data.supervision import IGNORE
-from kbench.protocol import Recipe, plain
+from kbench.recipe import Recipe, plain
 from kbench.registry import models
 from kbench.training import cohort as cohorts
 from kbench.training.cohort import Cohort

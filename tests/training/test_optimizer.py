@@ -7,7 +7,7 @@ import torch
 from recipes import Reference
 from torch import nn
 
-from kbench.protocol import Recipe, plain
+from kbench.recipe import Recipe, plain
 from kbench.training.optimizer import AdamW
 
 PLAIN = plain(3e-3, 4)

@@ -3,7 +3,8 @@
 import dataclasses
 
 from kbench.data.splits import source_of
-from kbench.protocol import Training, plain
+from kbench.protocol import Training
+from kbench.recipe import plain
 from kbench.registry import models
 from kbench.training.loop import train
 from kbench.training.member import Member
