@@ -32,7 +32,7 @@ def task_preset(
             return preset, range(first, last + 1)
     raise KbenchError(
         f"task {task.name}: `lengths` in its preset must be a first and a larger last length, "
-        f"as in (2, 6), got {lengths!r}; --lengths would do as well"
+        f"as in (2, 6), got {lengths!r}; or name lengths on the command line"
     )
 
 

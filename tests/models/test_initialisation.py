@@ -1,0 +1,60 @@
+"""How models start, where a change would go unnoticed otherwise."""
+
+import math
+
+import pytest
+import torch
+from scipy.stats import kstest
+
+from kbench.registry import models
+
+
+def started(name, seed=1, **size):
+    torch.manual_seed(seed)
+    return models[name].cls(vocab_size=7, max_len=16, **size)
+
+
+def test_xlstm_forgets_little_at_first_and_lets_everything_in():
+    """Biases of the forget gate from 3 to 6 in each head, of the input gate 0, no recurrence:
+    the authors' sLSTM (Beck et al. 2024, arXiv 2405.04517, appendix A.2 and their code)."""
+    size = models["xlstm"].preset("quick")
+    model, heads = started("xlstm", **size), size["heads"]
+    cells = [m for m in model.modules() if hasattr(m, "recurrent")]
+    assert cells
+    for cell in cells:
+        i, f, _, _ = cell.gates.bias.detach().view(4, heads, -1)
+        assert not i.any()
+        for of_head in f:
+            torch.testing.assert_close(of_head, torch.linspace(3, 6, len(of_head)))
+        assert not cell.recurrent.any()
+
+
+def test_a_dense_ssm_keeps_the_length_of_its_state_on_average():
+    """E |A(x) h|² = |h|² for embeddings from N(0, 1): entries of A have variance 1 / state."""
+    width, state = 16, 32
+    model = started("dense-ssm", width=width, state=state)
+    weights = model.transition.weight.detach().flatten()
+    std = 1 / math.sqrt(width * state)
+    assert kstest(weights.numpy() / std, "norm").pvalue > 1e-3
+    x = torch.randn(300, width)
+    A = model.transition(x).detach().view(-1, state, state)
+    h = torch.randn(state, 1)
+    grown = (A @ h).square().sum(1) / h.square().sum()
+    assert grown.mean().item() == pytest.approx(1.0, rel=0.15)
+
+
+def test_a_dense_ssm_starts_from_a_state_that_is_not_zero():
+    starts = torch.cat([started("dense-ssm", seed, width=8, state=64).start for seed in range(20)])
+    assert kstest(starts.detach().numpy(), "norm").pvalue > 1e-3
+
+
+@pytest.mark.parametrize("name", ["deltanet", "deltaproduct"])
+def test_taps_of_a_short_convolution_start_as_those_of_torch(name):
+    """Uniform within 1/√4, as `nn.Conv1d` of one channel and four taps."""
+    model = started(name, **models[name].preset("quick"))
+    taps = torch.cat([p.detach().flatten() for n, p in model.named_parameters() if "taps" in n])
+    torch.manual_seed(1)
+    by_torch = torch.nn.Conv1d(len(taps), len(taps), 4, groups=len(taps)).weight.detach().flatten()
+    assert taps.abs().max() <= 0.5
+    assert kstest(taps.numpy(), "uniform", args=(-0.5, 1.0)).pvalue > 1e-3
+    assert kstest(by_torch.numpy(), "uniform", args=(-0.5, 1.0)).pvalue > 1e-3
