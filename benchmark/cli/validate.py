@@ -16,8 +16,8 @@ from kbench.study.executors.choice import worker_count
 from kbench.study.request import DEVICE, look_over_device
 
 if TYPE_CHECKING:
+    from kbench.leaderboard.checking.spotcheck import SpotCheck
     from kbench.leaderboard.entry import Entry
-    from kbench.leaderboard.spotcheck import SpotCheck
 
 
 def validate(
@@ -60,8 +60,9 @@ def validate(
     else:
         look_over_device(device)
     count = worker_count(workers, device)
-    from kbench.leaderboard import spotcheck, trust
-    from kbench.leaderboard.validation import validate
+    from kbench.leaderboard import trust
+    from kbench.leaderboard.checking import spotcheck
+    from kbench.leaderboard.checking.validation import validate
 
     root = leaderboards or _root(paths[0])
     files = [*_files(paths, root)]
@@ -105,7 +106,7 @@ def _run_again(
     checks: "Mapping[Path, SpotCheck]", device: str, workers: int
 ) -> "Iterator[tuple[Path, list[str]]]":
     """Every entry whose trials have all been run again, and what came out otherwise."""
-    from kbench.leaderboard.spotcheck import run_again
+    from kbench.leaderboard.checking.spotcheck import run_again
     from kbench.report.view import duration
     from kbench.study.executors.local import local
 
@@ -161,8 +162,8 @@ def _root(path: Path) -> Path:
 
 def _conformity(entry: "Entry", known: dict[str, str | None]) -> list[str]:
     """What `kbench check` has against the model; asked once for all entries of a model."""
+    from kbench.leaderboard.checking.validation import nonconformity
     from kbench.leaderboard.place import is_own
-    from kbench.leaderboard.validation import nonconformity
 
     cell = entry.cell()
     if is_own(cell):

@@ -82,7 +82,7 @@ class Row(Part):
     lengths: Annotated[list[Length], Field(min_length=1, max_length=200)]
     seed: Count
     n_samples: Count
-    learning_rate: float
+    learning_rate: Annotated[float, Field(gt=0, le=1000)]
     recipe: Line | None = None
     """Its name in the protocol; None in entries from before there were recipes."""
     tested: Annotated[list[Length], Field(max_length=20)]
@@ -94,12 +94,12 @@ class Row(Part):
     steps: Count
     best_loss: float | None
     best_step: Count
-    seen_prefixes: float | None = None
+    seen_prefixes: Annotated[float, Field(ge=0, le=1)] | None = None
     """Not known in entries of schema 1 and 2."""
     histogram: dict[Line, Count]
     data_sha256: dict[Literal["train", "validation"], Sha256]
     accuracy: dict[Line, Right]
-    wall_s: float
+    wall_s: Annotated[float, Field(ge=0, le=1e8)]
     environment: Count
     """Which of the entry's environments it ran in."""
     digest: Sha256

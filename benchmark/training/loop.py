@@ -181,4 +181,6 @@ def environment(trial: Trial, device: str = "cpu") -> dict[str, Any]:
         "machine": platform.machine(),
         "device": torch.cuda.get_device_name() if device == "cuda" else device,
         "threads": torch.get_num_threads(),
+        # Which instructions products are made of: another may round otherwise.
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
     }

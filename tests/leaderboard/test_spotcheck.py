@@ -8,9 +8,9 @@ import random
 import pytest
 from conftest import Inventor, board_cell, invented, learned_from
 
+from kbench.leaderboard.checking.spotcheck import difference, run_again, spot_check
 from kbench.leaderboard.entry import read, text_of, trial_of
 from kbench.leaderboard.place import location
-from kbench.leaderboard.spotcheck import difference, run_again, spot_check
 from kbench.study.executors.local import InProcess
 
 AS_STATED = learned_from(lambda trial: 20)

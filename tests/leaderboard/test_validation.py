@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import board_cell, invented
 
-from kbench.leaderboard import validation
+from kbench.leaderboard.checking import validation
 from kbench.leaderboard.entry import parse, text_of, trial_of
 from kbench.leaderboard.place import location
 

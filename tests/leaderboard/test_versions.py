@@ -6,7 +6,7 @@ import pytest
 from test_validation import content, only_problem, problems, redo_digests, root, write
 
 from kbench.leaderboard.board import load
-from kbench.leaderboard.spotcheck import why_not
+from kbench.leaderboard.checking.spotcheck import why_not
 from kbench.leaderboard.text import markdown
 from kbench.registry import models
 

@@ -16,6 +16,7 @@ from typing import Any
 from kbench.data.leaks import seen_prefixes
 from kbench.data.splits import Source, chance
 from kbench.errors import KbenchError, one_line
+from kbench.leaderboard.checking.plausibility import date_problems, environment_problems
 from kbench.leaderboard.entry import Entry, Row, protocols_known, read, trial_of
 from kbench.leaderboard.place import is_own, location
 from kbench.leaderboard.submission import RESULTS, behind, not_clean, seeds_wanted
@@ -25,6 +26,7 @@ from kbench.report.readings import result
 from kbench.statistics.search import Probe
 from kbench.study.cell import Cell
 from kbench.study.driver import Progress
+from kbench.training.member import validation_interval
 from kbench.training.modules import backends
 from kbench.trial import Trial, canonical_json
 
@@ -148,6 +150,8 @@ def _setting_problems(entry: Entry, cell: Cell) -> Iterator[str]:
         yield f"lengths are {list(cell.lengths)}, expected all from the first to the last"
     if cell.distribution is None and 2 * cell.lengths[-1] not in cell.extrapolate:
         yield f"was not tested at twice the longest length, {2 * cell.lengths[-1]}"
+    yield from date_problems(entry)
+    yield from _few(environment_problems(entry))
     for environment in entry.environments:
         if problem := not_clean(environment):
             yield problem
@@ -207,6 +211,11 @@ def _row_problems(entry: Entry, cell: Cell) -> Iterator[str]:
                 f"{row.best_loss}, ε is {training.eps:g}"
             )
         fits = 0 <= row.best_step <= row.steps <= training.steps and row.steps > 0
+        # A run looks at its validation loss at certain steps, and ends at one of them.
+        interval = _interval(cell, trial)
+        fits = fits and all(
+            n % interval == 0 or n == training.steps for n in (row.steps, row.best_step)
+        )
         if row.reason == "success":
             fits = fits and row.best_step == row.steps
         elif row.reason == "budget":
@@ -214,7 +223,7 @@ def _row_problems(entry: Entry, cell: Cell) -> Iterator[str]:
         elif row.reason == "futility":
             fits = fits and training.futility is not None
             fits = fits and row.steps > (training.futility.patience if training.futility else 0)
-        if not fits or (row.best_loss or 0) < 0:
+        if not fits or (row.best_loss is not None and row.best_loss <= 0):
             yield (
                 f"the trial at {describe(trial)} cannot have ended by {row.reason} after "
                 f"{row.steps} steps, with the best loss, {row.best_loss}, at {row.best_step}"
@@ -230,6 +239,12 @@ def _row_problems(entry: Entry, cell: Cell) -> Iterator[str]:
         for n in row.tested:
             if row.accuracy[str(n)].chance != _chance(cell, n):
                 yield f"the trial at {describe(trial)} has a wrong level of chance at length {n}"
+
+
+def _interval(cell: Cell, trial: Trial) -> int:
+    """Steps between the validations of a trial."""
+    n_validation = cell.shares(trial.lengths).n_validation
+    return validation_interval(n_validation, min(trial.recipe.batch_size, trial.n_samples))
 
 
 def _reasons(row: Row, eps: float) -> Sequence[str]:

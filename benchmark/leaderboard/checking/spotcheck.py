@@ -8,9 +8,9 @@ import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from kbench.leaderboard.checking.validation import describe
 from kbench.leaderboard.entry import Entry, Row, Trials
 from kbench.leaderboard.place import is_own
-from kbench.leaderboard.validation import describe
 from kbench.ops.backends import missing
 from kbench.registry import models
 from kbench.statistics.search import Probe

@@ -1,0 +1,1 @@
+"""Is an entry what it says? Its parts, its trials, and some of them run again."""
