@@ -88,31 +88,34 @@ def passing(trial):
     return trial["outcome"] == "passed"
 
 
+ENDED = "cannot have ended by"
 TRIALS = {
-    "took less than no time": (passing, {"wall_s": -5.0}),
-    "took longer than there are years": (passing, {"wall_s": 1e300}),
-    "learning rate of nothing": (passing, {"learning_rate": 0.0}),
-    "learning rate below zero": (passing, {"learning_rate": -1e-3}),
-    "passed in one step": (passing, {"steps": 1, "best_step": 1}),
-    "passed between two validations": (passing, {"steps": 251, "best_step": 251}),
-    "passed without a loss at all": (passing, {"best_loss": 0.0}),
-    "passed with a loss below zero": (passing, {"best_loss": -0.001}),
+    "took less than no time": (passing, {"wall_s": -5.0}, "wall_s"),
+    "took longer than there are years": (passing, {"wall_s": 1e300}, "wall_s"),
+    "learning rate of nothing": (passing, {"learning_rate": 0.0}, "learning_rate"),
+    "learning rate below zero": (passing, {"learning_rate": -1e-3}, "learning_rate"),
+    "passed in one step": (passing, {"steps": 1, "best_step": 1}, ENDED),
+    "passed between two validations": (passing, {"steps": 251, "best_step": 251}, ENDED),
+    "passed without a loss at all": (passing, {"best_loss": 0.0}, ENDED),
+    "passed with a loss below zero": (passing, {"best_loss": -0.001}, ENDED),
     "diverged at step 1": (
-        failing, {"reason": "diverged", "failure": "diverged", "steps": 1, "best_step": 0},
+        failing, {"reason": "diverged", "failure": "diverged", "steps": 1, "best_step": 0}, ENDED,
     ),
-    "was best between two validations": (failing, {"best_step": 33}),
-    "holds more of the validation set than there is": (passing, {"seen_prefixes": 1.5}),
-    "steps below zero": (passing, {"steps": -10}),
-    "steps beyond the budget": (failing, {"steps": 10**6}),
+    "was best between two validations": (failing, {"best_step": 33}, ENDED),
+    "holds more of the validation set than there is": (
+        passing, {"seen_prefixes": 1.5}, "seen_prefixes",
+    ),
+    "steps below zero": (passing, {"steps": -10}, "steps"),
+    "steps beyond the budget": (failing, {"steps": 10**6}, ENDED),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", TRIALS)
 def test_a_run_that_cannot_have_been(name, true, tmp_path):
-    which, changes = TRIALS[name]
+    which, changes, message = TRIALS[name]
     content = json.loads(true)
     next(filter(which, content["trials"])).update(changes)
     # What reads as an entry gets digests to match, as a forger would make them.
     with contextlib.suppress(KbenchError):
         redo_digests(content)
-    assert refused(content, tmp_path)
+    assert message in refused(content, tmp_path)
