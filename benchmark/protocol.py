@@ -128,10 +128,30 @@ class Protocol:
         return f"{self.name}-{self.version}"
 
 
-def names() -> list[str]:
-    """The packaged protocols."""
+def ids() -> list[str]:
+    """Every packaged protocol by name and version, `quick-1`; those of earlier versions stay."""
     files = importlib.resources.files("kbench.protocols").iterdir()
-    return sorted(f.name.removesuffix(".yaml") for f in files if f.name.endswith(".yaml"))
+    found = (f.name.removesuffix(".yaml") for f in files if f.name.endswith(".yaml"))
+    return sorted(found, key=lambda id: (_name_of(id), int(id.rpartition("-")[2])))
+
+
+def _name_of(id: str) -> str:
+    return id.rpartition("-")[0]
+
+
+def newest() -> dict[str, str]:
+    """Of each packaged name, the id of its last version: what the name alone stands for."""
+    return {_name_of(id): id for id in ids()}
+
+
+def names() -> list[str]:
+    """The packaged protocols, without their versions."""
+    return list(newest())
+
+
+def word_for(id: str) -> str:
+    """What `--protocol` wants for a protocol with this id: the name alone where that will do."""
+    return _name_of(id) if newest().get(_name_of(id)) == id else id
 
 
 class _Loader(yaml.SafeLoader):
@@ -146,12 +166,13 @@ class _Loader(yaml.SafeLoader):
 
 
 def load(name: str) -> Protocol:
-    """A packaged protocol by name, or one of your own by the path of its YAML file.
+    """A packaged protocol by name, or name and version; your own by the path of its YAML file.
 
     Raises KbenchError for an unknown name and for a file that is not a protocol.
     """
-    if name in names():
-        text = (importlib.resources.files("kbench.protocols") / f"{name}.yaml").read_text("utf-8")
+    id = newest().get(name, name)
+    if id in ids():
+        text = (importlib.resources.files("kbench.protocols") / f"{id}.yaml").read_text("utf-8")
     elif Path(name).suffix in {".yaml", ".yml"}:
         try:
             text = Path(name).read_text("utf-8")
@@ -160,7 +181,7 @@ def load(name: str) -> Protocol:
         except UnicodeDecodeError:
             raise KbenchError(f"protocol file {name!r} is not text in UTF-8") from None
     else:
-        raise unknown("protocol", name, names())
+        raise unknown("protocol", name, [*names(), *ids()])
     try:
         content = yaml.load(text, _Loader)
     except RecursionError:
@@ -170,7 +191,7 @@ def load(name: str) -> Protocol:
             f"protocol file {name!r} is not YAML: {error}".replace("\n", " ")
         ) from None
     protocol = from_dict(content, name)
-    if protocol.name in names() and name not in names():
+    if protocol.name in names() and id not in ids():
         raise KbenchError(f"protocol file {name!r}: the name {protocol.name!r} is taken by kbench")
     return protocol
 

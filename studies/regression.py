@@ -99,7 +99,7 @@ def canaries():
 def block(b):
     """Other seeds for each b."""
     first = 1 + 100 * b
-    return [("benchmark/protocols/canary.yaml", "first: 1,", f"first: {first},")] if b else []
+    return [("benchmark/protocols/canary-1.yaml", "first: 1,", f"first: {first},")] if b else []
 
 
 def make(name, changes, folder):

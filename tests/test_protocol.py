@@ -94,11 +94,11 @@ def rule_with(path):
 # The packaged protocols
 
 
-@pytest.mark.parametrize("name", protocol.names())
-def test_a_packaged_protocol_loads_under_its_own_name(name):
-    loaded = load(name)
-    assert loaded.name == name
-    assert loaded.id == f"{name}-{loaded.version}"
+@pytest.mark.parametrize("id", protocol.ids())
+def test_a_packaged_protocol_loads_under_its_own_name(id):
+    loaded = load(id)
+    assert loaded.id == id == f"{loaded.name}-{loaded.version}"
+    assert protocol.newest()[loaded.name] in protocol.ids()
     assert loaded.version >= 1
     assert loaded.presets in {"quick", "cpu", "paper"}
     assert len(set(loaded.seeds.values())) == loaded.seeds.count

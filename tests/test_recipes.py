@@ -3,9 +3,10 @@
 import dataclasses
 
 import pytest
+import yaml
 from test_protocol import BRACKET, named, refusal, without
 
-from kbench import recipe
+from kbench import protocol, recipe
 from kbench.errors import KbenchError
 from kbench.protocol import from_dict
 
@@ -72,3 +73,30 @@ def test_looks_that_cannot_be_are_refused(looks):
     content = BRACKET | {"seeds": {"count": 3, "first": 1, "step": 2, "looks": looks}}
     with pytest.raises(KbenchError, match="looks"):
         from_dict(content, "mine.yaml")
+
+
+@pytest.fixture
+def versions(tmp_path, monkeypatch):
+    """Packaged are quick-1, quick-2, quick-10 and cpu-3."""
+    for name, version in (("quick", 1), ("quick", 2), ("quick", 10), ("cpu", 3)):
+        content = BRACKET | {"name": name, "version": version}
+        (tmp_path / f"{name}-{version}.yaml").write_text(yaml.safe_dump(content))
+    monkeypatch.setattr(protocol.importlib.resources, "files", lambda package: tmp_path)
+
+
+def test_a_name_alone_is_its_last_version(versions):
+    assert protocol.names() == ["cpu", "quick"]
+    assert protocol.ids() == ["cpu-3", "quick-1", "quick-2", "quick-10"]
+    assert protocol.load("quick").id == "quick-10"
+    assert protocol.load("quick-2").id == "quick-2"
+    assert protocol.word_for("quick-10") == "quick"
+    assert protocol.word_for("quick-2") == "quick-2"
+    with pytest.raises(KbenchError, match="did you mean 'quick-1'"):
+        protocol.load("quick-11")
+
+
+def test_an_earlier_version_may_not_be_taken_either(versions, tmp_path):
+    path = tmp_path / "mine.yml"
+    path.write_text(yaml.safe_dump(BRACKET | {"name": "quick", "version": 99}))
+    with pytest.raises(KbenchError, match="the name 'quick' is taken"):
+        protocol.load(str(path))

@@ -115,8 +115,8 @@ def _protocols(verbose: bool) -> "Table":
     from kbench import protocol as protocols
 
     table = Table("name", "version", "what it is", "recipes")
-    for name in protocols.names():
-        p = protocols.load(name)
+    for name, id in protocols.newest().items():
+        p = protocols.load(id)
         recipes = map(str, p.recipes) if verbose else (recipe.name for recipe in p.recipes)
         table.add_row(
             name,

@@ -209,7 +209,7 @@ def trial_of(row: Row, cell: Cell) -> Trial:
 @functools.cache
 def protocols_known() -> Mapping[str, Protocol]:
     """The packaged protocols, by name and version."""
-    return {(p := protocols.load(name)).id: p for name in protocols.names()}
+    return {id: protocols.load(id) for id in protocols.ids()}
 
 
 def packaged(protocol_id: str) -> Protocol:

@@ -8,6 +8,7 @@ import shlex
 from pathlib import PurePosixPath
 
 from kbench.errors import KbenchError
+from kbench.protocol import word_for
 from kbench.registry import tasks
 from kbench.study.cell import Cell
 from kbench.study.request import backend_options
@@ -60,7 +61,7 @@ def is_own(cell: Cell) -> bool:
 def command(cell: Cell) -> str:
     """What measures the cell: written from its settings, never taken from an entry."""
     words = ["kbench", "run", "--model", cell.model, "--task", cell.task]
-    words += ["--supervision", cell.supervision, "--protocol", cell.protocol.name]
+    words += ["--supervision", cell.supervision, "--protocol", word_for(cell.protocol.id)]
     preset = dict((tasks[cell.task].presets or {}).get(cell.protocol.presets, {}))
     first, last = cell.lengths[0], cell.lengths[-1]
     if (first, last) != preset.pop("lengths", None):

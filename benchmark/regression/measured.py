@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from kbench.errors import KbenchError
+from kbench.protocol import word_for
 from kbench.recipe import plain
 from kbench.report.document import Result, TrialRow
 from kbench.statistics.brackets import Bracket
@@ -124,7 +125,7 @@ def _command(result: Result) -> str:
         "--model": result.model,
         "--task": result.task,
         "--supervision": result.supervision,
-        "--protocol": result.protocol.rpartition("-")[0],
+        "--protocol": word_for(result.protocol),
         "--lengths": f"{result.lengths[0]}-{result.lengths[-1]}",
     }
     if result.distribution:

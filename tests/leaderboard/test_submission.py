@@ -106,7 +106,7 @@ def test_real_training_makes_an_entry_that_is_true(store, tmp_path, monkeypatch)
     """Through training, store, submission and every check, the spot-check included."""
     from kbench.cli import app
 
-    known = {"revision": "0" * 40, "dirty": False}
+    known = {"revision": "0123456789" * 4, "dirty": False}
     monkeypatch.setattr("kbench.training.loop.revision", lambda: known)
     cell = board_cell(model="rnn", lengths=(3, 4), extrapolate=(8,))
     for _ in Driver([cell], store, InProcess()).run():
