@@ -28,7 +28,7 @@ def location(cell: Cell) -> PurePosixPath:
 def task_label(cell: Cell) -> str:
     """The task, and what differs from its preset: `modadd`, `modadd.m-5.2-8`."""
     task = tasks[cell.task]
-    preset = dict((task.presets or {}).get(cell.protocol.presets, {}))
+    preset = dict(task.preset(cell.protocol.presets)) if task.presets else {}
     first, last = preset.pop("lengths", (None, None))
     # A parameter that has its default is left out of the cell's.
     usual = {p.name: p.default for p in task.parameters().values()} | preset
@@ -62,7 +62,8 @@ def command(cell: Cell) -> str:
     """What measures the cell: written from its settings, never taken from an entry."""
     words = ["kbench", "run", "--model", cell.model, "--task", cell.task]
     words += ["--supervision", cell.supervision, "--protocol", word_for(cell.protocol.id)]
-    preset = dict((tasks[cell.task].presets or {}).get(cell.protocol.presets, {}))
+    task = tasks[cell.task]
+    preset = dict(task.preset(cell.protocol.presets)) if task.presets else {}
     first, last = cell.lengths[0], cell.lengths[-1]
     if (first, last) != preset.pop("lengths", None):
         words += ["--lengths", f"{first}-{last}"]
