@@ -13,7 +13,7 @@ from kbench.cli.compare import compare
 from kbench.cli.console import say
 from kbench.cli.export import export
 from kbench.cli.list import list_
-from kbench.cli.merge import merge
+from kbench.cli.merge import merge, repair
 from kbench.cli.new import new_model, new_task
 from kbench.cli.run import plan, run
 from kbench.cli.sample import sample
@@ -37,6 +37,7 @@ app.callback()(version)
 app.command()(run)
 app.command()(plan)
 app.command()(merge)
+app.command()(repair)
 app.command()(scale)
 app.command()(show)
 app.command()(export)

@@ -1,4 +1,4 @@
-"""`kbench merge`: one trial store out of several."""
+"""`kbench merge`: one trial store out of several. `kbench repair`: a sound one out of a damaged."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from kbench.cli.console import out, printable
+from kbench.study.request import STORE
 
 
 def merge(
@@ -28,6 +29,23 @@ def merge(
         f"{into}: {_counted(m.trials_added, 'trial')} and {_counted(m.cells_added, 'cell')} added, "
         f"{_counted(m.trials_there, 'trial')} and {_counted(m.cells_there, 'cell')} were there "
         "already"
+    )
+    out.print(printable(line), highlight=False, soft_wrap=True)
+
+
+def repair(
+    store: Annotated[Path, typer.Argument(help="Folder of a damaged trial store.")] = Path(STORE),
+) -> None:
+    """Keep every good row of a damaged trial store; the next run trains the others again.
+
+    The damaged file stays beside the new one, as trials.sqlite3.damaged.
+    """
+    from kbench.study.repair import repair
+
+    found = repair(store)
+    line = (
+        f"{store}: {_counted(found.kept, 'trial')} and {_counted(found.cells, 'cell')} kept, "
+        f"{_counted(found.lost, 'trial')} lost"
     )
     out.print(printable(line), highlight=False, soft_wrap=True)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kbench.errors import KbenchError
 from kbench.statistics.brackets import Bracket, best_of_grid
 from kbench.statistics.likelihood import Interval
 from kbench.statistics.scaling import slope_bounds, slope_over_seeds
@@ -86,7 +87,13 @@ def trial_rows(run: CellRun, store: Results) -> list[dict[str, Any]]:
     rows = []
     for trial in (*searched, *tested.values()):
         key = trial.key()
-        if trained := store.get(key):  # one that broke down is not stored, and is among the errors
+        trained, known = store.get(key), run.ending(trial)
+        if trained is None and known and known.outcome != "error":
+            raise KbenchError(
+                f"trial {key[:12]} is in the store, and cannot be found by its key: the store is "
+                "damaged; `kbench repair` puts it in order"
+            )
+        if trained:  # one that broke down is not stored, and is among the errors
             rows.append(
                 {
                     "lengths": list(trial.lengths),

@@ -10,15 +10,10 @@ from typing import Any
 
 from kbench.errors import KbenchError
 from kbench.study.cell import Cell
-from kbench.study.store import Store
+from kbench.study.store import CONTENT, ROWS, Store
 from kbench.trial import IN_FAMILY, Ending, TrialResult, canonical_json, digest
 
-_TRIALS = """
-SELECT t.key, f.spec, t.seed, t.n_samples, t.learning_rate,
-       t.outcome, t.steps, t.best_loss, t.digest, e.content, t.result, t.stored_at
-FROM trials t LEFT JOIN families f ON f.id = t.family LEFT JOIN environments e
-ON e.id = t.environment ORDER BY t.stored_at, t.key
-"""
+_TRIALS = f"SELECT {CONTENT}, t.stored_at {ROWS} ORDER BY t.stored_at, t.key"
 _CELLS = "SELECT spec, asked_at FROM cells ORDER BY asked_at, spec"
 _COPIED = (
     (
@@ -31,10 +26,11 @@ _COPIED = (
     ),
     (
         _TRIALS,
-        "INSERT INTO trials VALUES (?, (SELECT id FROM families WHERE spec = ?), ?, ?, ?, ?, ?, ?, "
-        "?, (SELECT id FROM environments WHERE content = ?), ?, ?) ON CONFLICT DO NOTHING",
+        "INSERT INTO trials VALUES (?1, (SELECT id FROM families WHERE spec = ?2), ?3, ?4, ?5, ?6, "
+        "?7, ?8, ?9, (SELECT id FROM environments WHERE content = ?10), ?11, ?12, "
+        "seal(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)) ON CONFLICT DO NOTHING",
     ),
-    (_CELLS, "INSERT INTO cells VALUES (?, ?) ON CONFLICT DO NOTHING"),
+    (_CELLS, "INSERT INTO cells VALUES (?1, ?2, seal(?1)) ON CONFLICT DO NOTHING"),
 )
 """What to read from a source and how to write it, in an order in which references hold."""
 _CURVES = (
@@ -66,6 +62,7 @@ def merge(sources: Sequence[Path], into: Path) -> Merged:
             opened: list[sqlite3.Connection] = []
             for source in sources:
                 store = stack.enter_context(Store(source, create=False))
+                store.cells()  # which says where one is not what was written
                 opened.append(stack.enter_context(store.transaction()))
                 for key, row_digest in _checked_trials(source, opened[-1]):
                     _agree(key, (row_digest, source), trials.setdefault(key, (row_digest, source)))

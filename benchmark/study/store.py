@@ -1,6 +1,7 @@
 """The trial store: immutable rows in SQLite, written only by the process that drives a run."""
 
 import dataclasses
+import hashlib
 import json
 import os
 import sqlite3
@@ -15,11 +16,12 @@ from typing import Any
 from kbench.errors import KbenchError
 from kbench.trial import Ending, Trial, TrialResult, Variant, canonical_json
 
-SCHEMA_VERSION = 6
-WITHOUT_CURVES, WITHOUT_FAILURES = 4, 5
+SCHEMA_VERSION = 7
+WITHOUT_CURVES, WITHOUT_FAILURES, WITHOUT_SEALS = 4, 5, 6
 """Earlier schemas, which are brought up to this one when trials are to be run.
 
-In 5 results do not say why a run failed, in 4 there is no table of curves either.
+In 6 rows are not sealed; in 5 results do not say why a run failed either; in 4 there is no table of
+curves either.
 """
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS families (id INTEGER PRIMARY KEY, spec TEXT NOT NULL UNIQUE);
@@ -30,16 +32,40 @@ CREATE TABLE IF NOT EXISTS trials (
     seed INTEGER NOT NULL, n_samples INTEGER NOT NULL, learning_rate REAL NOT NULL,
     outcome TEXT NOT NULL, steps INTEGER NOT NULL, best_loss REAL, digest TEXT NOT NULL,
     environment INTEGER NOT NULL REFERENCES environments,
-    result TEXT NOT NULL, stored_at TEXT NOT NULL
+    result TEXT NOT NULL, stored_at TEXT NOT NULL, seal TEXT
 );
 CREATE INDEX IF NOT EXISTS by_family ON trials (family);
 CREATE TABLE IF NOT EXISTS curves (key TEXT PRIMARY KEY, points BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS cells (spec TEXT PRIMARY KEY, asked_at TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS cells (
+    spec TEXT PRIMARY KEY, asked_at TEXT NOT NULL, seal TEXT
+) WITHOUT ROWID;
+"""
+ROWS = """
+FROM trials t LEFT JOIN families f ON f.id = t.family
+LEFT JOIN environments e ON e.id = t.environment
+"""
+CONTENT = """t.key, f.spec, t.seed, t.n_samples, t.learning_rate,
+t.outcome, t.steps, t.best_loss, t.digest, e.content, t.result"""
+"""All that a trial's row says: what its seal is of, in this order."""
+_UPGRADE = f"""
+ALTER TABLE trials ADD COLUMN seal TEXT;
+ALTER TABLE cells ADD COLUMN seal TEXT;
+UPDATE trials SET seal = (SELECT seal({CONTENT}) {ROWS} WHERE t.rowid = trials.rowid);
+UPDATE cells SET seal = seal(spec);
 """
 _PATIENCE_S = 30.0
 """How long a write waits for another process, or for space once the reserve is used up."""
 _RESERVE_BYTES = 4 << 20
 """Room for about 300 results, more than are under way at once, for the day the disk is full."""
+
+
+class StoreDamagedError(KbenchError):
+    """What is read is not what was written; the message says how much, and what to do."""
+
+
+def seal(*values: Any) -> str:
+    """Of a row: it is checked whenever the row is read, so that no changed bit goes unnoticed."""
+    return hashlib.blake2b(repr(values).encode(), digest_size=8).hexdigest()
 
 
 class StoreFullError(KbenchError):
@@ -64,10 +90,16 @@ class Store:
         except (OSError, sqlite3.Error) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise KbenchError(f"cannot open the trial store {self.path}: {reason}") from None
+        try:
+            self._look_over_families()
+        except BaseException:
+            self._db.close()
+            raise
 
     def _open(self, create: bool) -> sqlite3.Connection:
         # Autocommit: every row is its own transaction, on disk before put() returns.
         db = sqlite3.connect(self.path, timeout=_PATIENCE_S, isolation_level=None)
+        db.create_function("seal", -1, seal, deterministic=True)
         try:
             try:
                 _keep_a_write_ahead_log(db)
@@ -79,8 +111,9 @@ class Store:
                 # To look at a store, a full or write-protected disk is good enough.
                 db.close()
                 db = sqlite3.connect(f"{self.path.absolute().as_uri()}?immutable=1", uri=True)
+                db.create_function("seal", -1, seal, deterministic=True)
                 version = db.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, WITHOUT_CURVES, WITHOUT_FAILURES, SCHEMA_VERSION):
+            if version != 0 and not WITHOUT_CURVES <= version <= SCHEMA_VERSION:
                 raise KbenchError(
                     f"the store {self.path} has schema {version}, this kbench reads "
                     f"{SCHEMA_VERSION}; name another place with --store"
@@ -88,7 +121,13 @@ class Store:
             self._has_curves = create or version != WITHOUT_CURVES
             if version == 0 or (version != SCHEMA_VERSION and create):
                 db.executescript(_SCHEMA)
+                if version:
+                    db.executescript(f"BEGIN; {_UPGRADE} PRAGMA user_version={SCHEMA_VERSION}; END")
                 db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+            is_sealed = create or version in (0, SCHEMA_VERSION)
+            self._holds, self._cell_holds = (
+                (f"t.seal IS seal({CONTENT})", "seal IS seal(spec)") if is_sealed else ("1", "1")
+            )
         except BaseException:
             db.close()
             raise
@@ -104,41 +143,72 @@ class Store:
 
     def get(self, key: str) -> TrialResult | None:
         """The result of the trial with this key, if it has been run."""
-        row = self._db.execute(
-            "SELECT t.result, e.content FROM trials t JOIN environments e ON e.id = t.environment "
-            "WHERE t.key = ?",
-            (key,),
-        ).fetchone()
-        if row is None:
-            return None
-        return TrialResult(
-            **json.loads(row[0]), environment=json.loads(row[1]), curve=self._curve(key)
-        )
+        rows = self._read(f"SELECT t.result, e.content, {self._holds} {ROWS} WHERE t.key = ?", key)
+        for result, environment, holds in rows:
+            if not holds:
+                raise self._damaged()
+            curve = self._curve(key)
+            return TrialResult(
+                **json.loads(result), environment=json.loads(environment), curve=curve
+            )
+        return None
 
     def _curve(self, key: str) -> tuple[tuple[float, ...], ...]:
         """Of one trial; empty where it ran before curves were kept."""
         if not self._has_curves:
             return ()
-        row = self._db.execute("SELECT points FROM curves WHERE key = ?", (key,)).fetchone()
-        return tuple(map(tuple, json.loads(zlib.decompress(row[0])))) if row else ()
+        try:
+            for (points,) in self._read("SELECT points FROM curves WHERE key = ?", key):
+                return tuple(map(tuple, json.loads(zlib.decompress(points))))
+        except (zlib.error, ValueError, TypeError):
+            raise self._damaged("a learning curve is not what was written") from None
+        return ()
 
     def endings(self, trial: Trial) -> dict[Variant, Ending]:
         """Of every trial of this one's family that has been run."""
         family = canonical_json(trial.family())
-        row = self._db.execute("SELECT id FROM families WHERE spec = ?", (family,)).fetchone()
-        if row is None:
-            return {}
-        rows = self._db.execute(
-            "SELECT t.seed, t.n_samples, t.learning_rate, "
+        rows = self._read(
+            f"SELECT {self._holds}, t.seed, t.n_samples, t.learning_rate, "
             "t.outcome, t.steps, t.best_loss, t.digest, e.content, "
             "json_extract(t.result, '$.failure'), json_extract(t.result, '$.seen_prefixes') "
-            "FROM trials t JOIN environments e ON e.id = t.environment WHERE t.family = ?",
-            row,
+            f"{ROWS} WHERE t.family = (SELECT id FROM families WHERE spec = ?)",
+            family,
         )
+        if not all(row[0] for row in rows):
+            raise self._damaged()
         return {
             Variant(seed, n, dataclasses.replace(trial.recipe, learning_rate=rate)): Ending(*ending)
-            for seed, n, rate, *ending in rows
+            for _, seed, n, rate, *ending in rows
         }
+
+    def _read(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """The rows; raises StoreDamagedError where SQLite cannot make them out."""
+        try:
+            return self._db.execute(statement, values).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise self._damaged(str(error)) from None
+
+    def _look_over_families(self) -> None:
+        """One trial of each: what a family is looked for by would otherwise go unnoticed."""
+        first = "SELECT min(rowid) FROM trials GROUP BY family"
+        rows = self._read(f"SELECT {self._holds} {ROWS} WHERE t.rowid IN ({first})")
+        if not all(holds for (holds,) in rows):
+            raise self._damaged()
+
+    def _damaged(self, why: str = "") -> StoreDamagedError:
+        """What to raise."""
+        if not why:
+            try:
+                query = f"SELECT count(*), sum({self._holds}) {ROWS}"
+                count, good = self._db.execute(query).fetchone()
+                why = f"{count - (good or 0):,} of {count:,} trials are not what was written"
+            except sqlite3.DatabaseError as error:
+                why = str(error)
+        folder = self.path.parent
+        return StoreDamagedError(
+            f"the trial store {folder} is damaged: {why}; `kbench repair {folder}` keeps every "
+            "good row, and the next run trains the others again"
+        )
 
     def put(self, trial: Trial, result: TrialResult) -> None:
         """Add a finished trial; where it is there already, the first row stays.
@@ -157,22 +227,30 @@ class Store:
             self._write("INSERT OR IGNORE INTO curves VALUES (?, ?)", key, zlib.compress(points))
         self._write("INSERT OR IGNORE INTO families (spec) VALUES (?)", family)
         self._write("INSERT OR IGNORE INTO environments (content) VALUES (?)", ending.environment)
+        row = (
+            *(key, family, trial.seed, trial.n_samples, trial.recipe.learning_rate, *ending[:5]),
+            canonical_json(content),
+        )
         self._write(
             "INSERT OR IGNORE INTO trials VALUES "
             "(?, (SELECT id FROM families WHERE spec = ?), ?, ?, ?, ?, ?, ?, ?, "
-            "(SELECT id FROM environments WHERE content = ?), ?, ?)",
-            *(key, family, trial.seed, trial.n_samples, trial.recipe.learning_rate, *ending[:5]),
-            *(canonical_json(content), _now()),
+            "(SELECT id FROM environments WHERE content = ?), ?, ?, ?)",
+            *(*row, _now(), seal(*row)),
         )
+        if [(family,)] != self._read(f"SELECT f.spec {ROWS} WHERE t.key = ?", key):
+            raise self._damaged()  # one that no search finds stands in its place
 
     def add_cell(self, spec: dict[str, Any]) -> None:
         """Remember that this cell was asked for, so that `kbench show` lists it."""
-        self._write("INSERT OR IGNORE INTO cells VALUES (?, ?)", canonical_json(spec), _now())
+        text = canonical_json(spec)
+        self._write("INSERT OR IGNORE INTO cells VALUES (?, ?, ?)", text, _now(), seal(text))
 
     def cells(self) -> list[dict[str, Any]]:
         """Every cell asked for, oldest first."""
-        rows = self._db.execute("SELECT spec FROM cells ORDER BY asked_at, spec")
-        return [json.loads(spec) for (spec,) in rows]
+        rows = self._read(f"SELECT spec, {self._cell_holds} FROM cells ORDER BY asked_at, spec")
+        if not all(holds for _, holds in rows):
+            raise self._damaged("a cell is not what was written")
+        return [json.loads(spec) for spec, _ in rows]
 
     @contextmanager
     def transaction(self, *, write: bool = False) -> Iterator[sqlite3.Connection]:
@@ -186,7 +264,7 @@ class Store:
                 self._db.execute("ROLLBACK")
 
     def __len__(self) -> int:
-        return int(self._db.execute("SELECT count(*) FROM trials").fetchone()[0])
+        return int(self._read("SELECT count(*) FROM trials")[0][0])
 
     def _set_room_aside(self) -> None:
         """Fill a file with noise, which no file system stores in less room than it takes."""

@@ -9,6 +9,7 @@ from conftest import made_up, measured
 from kbench.errors import KbenchError
 from kbench.recipe import plain
 from kbench.statistics.search import Probe
+from kbench.study import store as stores
 from kbench.study.merge import Merged, merge
 from kbench.study.shards import Shard
 from kbench.study.store import Store
@@ -112,6 +113,16 @@ def test_the_first_row_stays_where_only_what_is_not_compared_differs(tmp_path, c
         assert store.get(trial.key()).environment == {"torch": "2"}
 
 
+def sealed_again(folder):
+    db = sqlite3.connect(folder / "trials.sqlite3")
+    db.create_function("seal", -1, stores.seal)
+    own = f"SELECT seal({stores.CONTENT}) {stores.ROWS} WHERE t.rowid = trials.rowid"
+    db.execute(f"UPDATE trials SET seal = ({own})")
+    db.execute("UPDATE cells SET seal = seal(spec)")
+    db.commit()
+    db.close()
+
+
 CHANGES = {
     "UPDATE trials SET outcome = 'failed' WHERE key = ?": "outcome is not what its result gives",
     "UPDATE trials SET steps = 1, best_loss = 0.1 WHERE key = ?": "steps, best_loss are not what",
@@ -138,6 +149,9 @@ def test_a_store_with_a_changed_row_is_refused_by_name(tmp_path, cell, statement
     sound = store_of(tmp_path / "sound", (trial_of(cell, 16), made_up("passed")))
     bad = store_of(tmp_path / "bad", (trial, made_up("passed")))
     change(bad, statement, trial.key())
+    with pytest.raises(KbenchError, match="is damaged: "):
+        merge([sound, bad], tmp_path / "all")
+    sealed_again(bad)  # as a forger would
     with pytest.raises(KbenchError) as refused:
         merge([sound, bad], tmp_path / "all")
     said = str(refused.value)
@@ -152,6 +166,9 @@ def test_a_cell_that_is_none_is_refused(tmp_path, cell):
     with Store(tmp_path / "bad") as store:
         store.add_cell(cell.spec())
     change(tmp_path / "bad", "UPDATE cells SET spec = replace(spec, 'seeds', 'sedes')")
+    with pytest.raises(KbenchError, match="is damaged: a cell is not what was written"):
+        merge([tmp_path / "bad"], tmp_path / "all")
+    sealed_again(tmp_path / "bad")
     with pytest.raises(KbenchError, match="a cell cannot be read"):
         merge([tmp_path / "bad"], tmp_path / "all")
 

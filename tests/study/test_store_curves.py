@@ -26,6 +26,8 @@ def version_4(folder, cell):
         store.put(a_trial(cell), made_up("passed"))
     db = sqlite3.connect(folder / "trials.sqlite3")
     db.execute("DROP TABLE curves")
+    for table in ("trials", "cells"):
+        db.execute(f"ALTER TABLE {table} DROP COLUMN seal")
     db.execute("PRAGMA user_version=4")
     db.close()
 
