@@ -19,5 +19,9 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> KbenchError:
 
 def one_line(error: BaseException) -> str:
     """Kind and first line of an error that somebody else raised, a user's model for instance."""
-    first = (str(error).strip().splitlines() or [""])[0]
+    try:
+        text = str(error)
+    except Exception:  # nor can that be trusted
+        text = "its message cannot be told"
+    first = (text.strip().splitlines() or [""])[0]
     return f"{type(error).__name__}: {textwrap.shorten(first, 200)}"

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
-from kbench.errors import KbenchError, unknown
+from kbench.errors import KbenchError, one_line, unknown
 
 T = TypeVar("T", bound=type)
 
@@ -176,24 +176,23 @@ class Registry:
         self, what: str, path: str | None, load: Callable[[], Any]
     ) -> tuple[Any, list[Entry]]:
         """What `load` gives, and the entries that it registered, which are not kept by name."""
-        import torch
+        from kbench.guard import guarded
 
         self.names()  # packaged classes that it imports must have their names by then
-        dtype = torch.get_default_dtype()
         self._loading = []
         try:
-            return load(), self._loading
+            with guarded():
+                return load(), self._loading
         except SyntaxError as error:
             reason = f"SyntaxError: {error.msg} (line {error.lineno})"
             raise KbenchError(f"{what} cannot be loaded: {reason}") from None
         except (Exception, SystemExit) as error:  # whatever the user's source raises
             frames = traceback.extract_tb(error.__traceback__)
             lines = [f" (line {frame.lineno})" for frame in frames if frame.filename == path]
-            reason = f"{type(error).__name__}: {error}{lines[-1] if lines else ''}"
+            reason = f"{one_line(error)}{lines[-1] if lines else ''}"
             raise KbenchError(f"{what} cannot be loaded: {reason}") from None
         finally:
             self._loading = None
-            torch.set_default_dtype(dtype)
 
 
 def _own_entry(what: str, name: str, cls: type, version: str, registered: list[Entry]) -> Entry:

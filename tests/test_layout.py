@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 ROOMS = [
     {"__init__"},
     {"errors"},
-    {"registry", "recipe", "protocol", "protocols"},
+    {"guard", "registry", "recipe", "protocol", "protocols"},
     {"trial", "provenance"},
     {"tasks"},
     {"statistics"},

@@ -99,7 +99,17 @@ def _kappa_table(runs: Sequence[CellRun], title: str) -> Table:
             (run.verdict if run.searched else "unfinished") + ("" if run.explained else " °"),
             kappa_text(best_kappa(run), memorised(run)),
         )
-    return _notes(table, *_seen_note(runs))
+    return _notes(table, *_diverged_note(runs), *_seen_note(runs))
+
+
+def _diverged_note(runs: Sequence[CellRun]) -> Iterator[str]:
+    """How many runs ended because a weight was no longer a number."""
+    endings = [ending for run in runs for ending in run.results.values()]
+    if count := sum(ending.failure == "diverged" for ending in endings):
+        yield (
+            f"{count} of {len(endings)} runs diverged: a weight or a loss was no longer a number, "
+            "which says nothing of samples"
+        )
 
 
 def _seen_note(runs: Sequence[CellRun]) -> Iterator[str]:

@@ -41,7 +41,7 @@ def repair(folder: Path) -> Repaired:
     scratch = folder / "repairing"
     for left in scratch.glob("*"):
         left.unlink()  # of a repair that was broken off
-    db = sqlite3.connect(path)
+    db = sqlite3.connect(path.absolute())
     try:
         db.create_function("seal", -1, seal, deterministic=True)
         try:

@@ -98,7 +98,8 @@ class Store:
 
     def _open(self, create: bool) -> sqlite3.Connection:
         # Autocommit: every row is its own transaction, on disk before put() returns.
-        db = sqlite3.connect(self.path, timeout=_PATIENCE_S, isolation_level=None)
+        # Absolute: a path that begins with `file:` would be taken for a URI.
+        db = sqlite3.connect(self.path.absolute(), timeout=_PATIENCE_S, isolation_level=None)
         db.create_function("seal", -1, seal, deterministic=True)
         try:
             try:
@@ -290,6 +291,8 @@ class Store:
                     raise StoreFullError(
                         f"a result could not be written to {self.path}: {error}"
                     ) from None
+                if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_READONLY:
+                    raise KbenchError(f"the trial store {self.path} is write-protected") from None
                 # A disk may say that it is full in either way; extended codes hold more bits.
                 if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
                     self.full = f"no room left for {self.path}: {error}"
