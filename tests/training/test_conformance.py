@@ -9,7 +9,14 @@ from torch import nn
 
 from kbench.errors import KbenchError
 from kbench.registry import Entry, models
-from kbench.training.conformance import CHECKS, NEEDED, Subject, check, ensure_usable
+from kbench.training.conformance import (
+    CHECKS,
+    NEEDED,
+    OF_ONES_OWN,
+    Subject,
+    check,
+    ensure_usable,
+)
 
 
 def subject(cls_or_name):
@@ -50,6 +57,58 @@ class LooksAhead(Mean):
 class LooksOneAhead(Mean):
     def mix(self, x):
         return super().mix(x) + 0.1 * x.roll(-1, 1)
+
+
+class LeaksLater(Mean):
+    """Its look ahead starts at zero, and is only there after some steps."""
+
+    def __init__(self, vocab_size, max_len):
+        super().__init__(vocab_size, max_len)
+        self.ahead = nn.Linear(8, 8, bias=False)
+        nn.init.zeros_(self.ahead.weight)
+
+    def mix(self, x):
+        return super().mix(x) + self.ahead(x.roll(-1, 1))
+
+
+class StartsAtZero(Mean):
+    """A good model with a branch that starts at zero, within which no gradient is at first."""
+
+    def __init__(self, vocab_size, max_len):
+        super().__init__(vocab_size, max_len)
+        self.inner, self.outer = nn.Linear(8, 8), nn.Linear(8, 8)
+        nn.init.zeros_(self.outer.weight)
+
+    def mix(self, x):
+        x = super().mix(x)
+        return x + self.outer(self.inner(x).tanh())
+
+
+class ByFourier(Mean):
+    """A good model: its running sum is a causal convolution, computed by FFT."""
+
+    def mix(self, x):
+        T = x.shape[1]
+        kernel = torch.fft.rfft(torch.ones(T), n=2 * T)
+        product = torch.fft.rfft(x, n=2 * T, dim=1) * kernel.unsqueeze(-1)
+        return torch.fft.irfft(product, n=2 * T, dim=1)[:, :T] / 4
+
+
+@pytest.mark.parametrize("model", [StartsAtZero, ByFourier])
+def test_a_good_model_passes_however_it_computes(model):
+    assert [(c.name, c.detail) for c in check(subject(model)) if not c.passed] == []
+
+
+def test_a_leak_that_is_only_there_after_some_steps_is_found():
+    found = {c.name: c for c in check(subject(LeaksLater))}
+    assert not found["causal"].passed
+    assert "changes the logits of token" in found["causal"].detail
+
+
+def test_before_a_run_a_model_of_ones_own_must_be_causal():
+    with pytest.raises(KbenchError, match="causal: token 2 changes the logits of token 1"):
+        ensure_usable(subject(LooksOneAhead))
+    ensure_usable(subject(Mean))
 
 
 class Late(Mean):
@@ -205,7 +264,7 @@ def test_a_broken_model_fails_at_the_right_line(cls):
         assert all(c.passed is None for c in checks[checks.index(failed[0]) + 1 :])
     # Whoever looks ahead also sees what a shorter input does not have.
     assert {c.name for c in failed} <= {line, "padding" if line == "causal" else line}
-    if line in NEEDED:
+    if line in OF_ONES_OWN:
         with pytest.raises(KbenchError, match=f"model own: {line}: .*{reason}"):
             ensure_usable(subject(cls))
     else:
