@@ -15,7 +15,9 @@ import argparse
 import json
 import math
 import multiprocessing
+import signal
 import statistics
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -159,7 +161,8 @@ def known() -> dict[Run, dict]:
 
 
 def run(stages: Iterable[str], workers: int) -> None:
-    """Train what is left of these stages."""
+    """Train what is left of these stages; a polite kill ends the workers too."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with multiprocessing.get_context("spawn").Pool(workers) as pool, FILE.open("a") as file:
         for stage in stages:
             done = known()
