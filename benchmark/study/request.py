@@ -103,10 +103,11 @@ class Request:
             backend=_text("backend", backend),
         )
 
-    def cells(self, *, here: bool = True) -> "list[Cell]":
+    def cells(self, *, here: bool = True, causal: bool = True) -> "list[Cell]":
         """Every model on every task under every supervision; raises KbenchError for bad input.
 
-        With `here` false they have been measured, and this machine need not have the backend.
+        With `here` false they have been measured, and this machine need not have the backend; with
+        `causal` false whoever asks says himself where a model of one's own looks ahead.
         """
         from kbench import protocol as protocols
         from kbench.data.contract import made
@@ -179,7 +180,8 @@ class Request:
                 like = models[self.reference or self.models[0]]
                 cells = [_matched(cell, like) for cell in cells]
             for cell in cells:
-                ensure_usable(subject_of(cell, models[cell.model], cell.size))
+                subject = subject_of(cell, models[cell.model], cell.size)
+                ensure_usable(subject, causal=causal)
         return cells
 
 

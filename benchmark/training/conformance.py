@@ -291,10 +291,13 @@ def check(subject: Subject) -> list[Check]:
     return checks
 
 
-def ensure_usable(subject: Subject) -> None:
-    """The checks that take no time, before a run begins; raises KbenchError."""
+def ensure_usable(subject: Subject, *, causal: bool = True) -> None:
+    """The checks that take no time, before a run begins; raises KbenchError.
+
+    Of a model of one's own also whether it is causal, unless somebody else says so.
+    """
     is_own = isinstance(subject.entry.version, str)
-    for name in OF_ONES_OWN if is_own else NEEDED:
+    for name in OF_ONES_OWN if is_own and causal else NEEDED:
         try:
             CHECKS[name](subject)
         except KbenchError:

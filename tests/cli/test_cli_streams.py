@@ -96,8 +96,13 @@ def test_a_closed_stream_is_not_the_next_file_to_be_opened(store, tmp_path, tiny
 
 
 def test_a_terminal_that_is_closed_stops_a_run_that_resumes(tmp_path):
-    run = [*KBENCH, "run", *CELL, "--workers", "1", "--protocol", "quick", "--store", "s"]
-    process = subprocess.Popen(run, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    run = [*KBENCH, "run", *CELL, "--workers", "1", "--protocol", "cpu", "--store", "s"]
+    # These tests may run under nohup themselves, which is handed down.
+    code = "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL); "
+    code += "os.execv(sys.argv[1], sys.argv[1:])"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *run], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
     while not (tmp_path / "s" / "trials.sqlite3").exists():
         time.sleep(0.1)
     time.sleep(3)
