@@ -91,8 +91,8 @@ def interruptible(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
     if threading.current_thread() is not threading.main_thread():
         yield lambda: stopped
         return
-    # Under nohup a terminal may be closed.
-    heeded = [number for number in STOPS if signal.getsignal(number) != signal.SIG_IGN]
+    under_nohup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # a terminal may be closed
+    heeded = [number for number in STOPS if number != signal.SIGHUP or not under_nohup]
     before = {number: signal.signal(number, stop) for number in heeded}
     try:
         yield lambda: stopped

@@ -38,7 +38,7 @@ def repair(
 ) -> None:
     """Keep every good row of a damaged trial store; the next run trains the others again.
 
-    The damaged file stays beside the new one, as trials.sqlite3.damaged.
+    The damaged file stays beside the new one, as trials.sqlite3.damaged. No run may use the store.
     """
     from kbench.study.repair import repair
 

@@ -160,16 +160,11 @@ def by_length_figure(runs: Sequence[CellRun]) -> Figure:
             axes.plot(*zip(*line, strict=True), color=look["color"], lw=1) if line else None
             names = f"{model_name(run.cell)}, {task_name(run.cell)}, {run.cell.supervision}"
             axes.errorbar([], [], label=names, **look)
-        axes.set_yscale("log")
-        axes.axhline(1, color="#888888", linewidth=1)
-        axes.yaxis.set_major_locator(LogLocator(base=2))
-        axes.yaxis.set_minor_locator(NullLocator())
-        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        _kappa_axis(axes, "y")
         axes.xaxis.set_major_locator(
             FixedLocator(sorted({n[-1] for r in shown for n in r.cell.together}))
         )
         axes.set_xlabel("longest length L")
-        axes.set_ylabel("sharing factor κ(L)")
         axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     return figure
 
@@ -223,14 +218,14 @@ def sharing_figure(runs: Sequence[CellRun]) -> Figure:
     return figure
 
 
-def _kappa_axis(axes: "Axes") -> None:
-    """κ along x, in powers of two, with a line at 1."""
-    axes.set_xscale("log")
-    axes.axvline(1, color="#888888", linewidth=1)
-    axes.xaxis.set_major_locator(LogLocator(base=2))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.set_xlabel("sharing factor κ")
+def _kappa_axis(axes: "Axes", along: str = "x") -> None:
+    """κ along `x` or `y`, in powers of two, with a line at 1."""
+    axes.set(**{f"{along}scale": "log", f"{along}label": "sharing factor κ"})
+    line, axis = (axes.axvline, axes.xaxis) if along == "x" else (axes.axhline, axes.yaxis)
+    line(1, color="#888888", linewidth=1)
+    axis.set_major_locator(LogLocator(base=2))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
 
 def _interval_mark(

@@ -2,7 +2,7 @@
 
 import collections
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -119,8 +119,8 @@ def _seen_note(runs: Sequence[CellRun]) -> Iterator[str]:
         ends = dict.fromkeys(f"{100 * s:.0f} %" for s in (min(shares), max(shares)))
         span = " to ".join(ends)
         yield (
-            f"aligned: at N* of all lengths the training set holds {span} of the validation "
-            "positions, with all that comes before them"
+            f"aligned: at N* of the lengths together the training set holds {span} of the "
+            "validation positions, with all that comes before them"
         )
 
 
@@ -129,15 +129,25 @@ def _reach_and_length(run: CellRun) -> tuple[str, str]:
 
 
 def _by_length_table(runs: Sequence[CellRun]) -> Table:
-    several = len({task_name(run.cell) for run in runs}) > 1  # else the table above says it
-    table = _table(
-        "κ of the lengths up to n, over seeds",
-        "model", *(["task"] if several else []), "supervision",
-        *(f"to n = {together[-1]}" for together in runs[0].cell.together),
+    columns = [f"to n = {together[-1]}" for together in runs[0].cell.together]
+    return _cell_table(
+        "κ of the lengths up to n, over seeds", runs, columns,
+        lambda run: [_kappa_to(run, together) for together in run.cell.together],
     )  # fmt: skip
+
+
+def _cell_table(
+    title: str,
+    runs: Sequence[CellRun],
+    columns: Sequence[str],
+    texts: Callable[[CellRun], Iterable[str]],
+) -> Table:
+    """A row for each cell, below the table of κ, which says the rest."""
+    several = len({task_name(run.cell) for run in runs}) > 1
+    table = _table(title, "model", *(["task"] if several else []), "supervision", *columns)
     for (model, task), run in zip(_row_names(runs), runs, strict=True):
         names = (model, task) if several else (model,)
-        table.add_row(*names, run.cell.supervision, *(_kappa_to(run, n) for n in run.cell.together))
+        table.add_row(*names, run.cell.supervision, *texts(run))
     return _notes(table)
 
 
@@ -164,17 +174,13 @@ def _ends(lengths: Sequence[int | None]) -> tuple[int | None, int | None]:
 
 
 def _n_star_table(runs: Sequence[CellRun]) -> Table:
-    several = len({task_name(run.cell) for run in runs}) > 1  # else the table above says it
-    table = _table(
+    return _cell_table(
         "N*, best of grid: samples needed, between the largest N to fail and the smallest to pass",
-        "model", *(["task"] if several else []), "supervision",
-        *(f"n = {n}" for n in runs[0].cell.lengths), "joint",
+        runs, [*(f"n = {n}" for n in runs[0].cell.lengths), "joint"],
+        lambda run: [
+            bracket_text(best_of_grid(run.brackets(n))) for n in (*run.cell.alone, run.cell.joint)
+        ],
     )  # fmt: skip
-    for (model, task), run in zip(_row_names(runs), runs, strict=True):
-        brackets = [best_of_grid(run.brackets(n)) for n in (*run.cell.alone, run.cell.joint)]
-        names = (model, task) if several else (model,)
-        table.add_row(*names, run.cell.supervision, *map(bracket_text, brackets))
-    return _notes(table)
 
 
 def _distribution_table(runs: Sequence[CellRun], title: str) -> Table:

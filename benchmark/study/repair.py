@@ -10,7 +10,7 @@ from typing import Any
 
 from kbench.errors import KbenchError
 from kbench.study.cell import Cell
-from kbench.study.store import CONTENT, ROWS, SCHEMA_VERSION, Store, seal
+from kbench.study.store import CONTENT, ROWS, Store, seal
 from kbench.trial import IN_FAMILY, digest
 
 DAMAGED = "trials.sqlite3.damaged"
@@ -28,7 +28,7 @@ class Repaired:
 
 
 def repair(folder: Path) -> Repaired:
-    """Put a store in order; the damaged file stays beside it as DAMAGED.
+    """Put a store in order that no run is using; the damaged file stays beside it as DAMAGED.
 
     Raises KbenchError where there is none, where nothing of it can be read, or where an earlier
     damaged file is in the way.
@@ -45,8 +45,8 @@ def repair(folder: Path) -> Repaired:
     try:
         db.create_function("seal", -1, seal, deterministic=True)
         try:
-            version = db.execute("PRAGMA user_version").fetchone()[0]
-            trials, lost = _good_trials(db, is_sealed=version == SCHEMA_VERSION)
+            columns = [name for _, name, *_ in db.execute("PRAGMA table_info(trials)")]
+            trials, lost = _good_trials(db, is_sealed="seal" in columns)
         except sqlite3.DatabaseError as error:
             raise KbenchError(f"nothing of the store {folder} can be read: {error}") from None
         cells, curves = list(_good_cells(db)), list(_curves(db))

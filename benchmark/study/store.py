@@ -47,12 +47,18 @@ LEFT JOIN environments e ON e.id = t.environment
 CONTENT = """t.key, f.spec, t.seed, t.n_samples, t.learning_rate,
 t.outcome, t.steps, t.best_loss, t.digest, e.content, t.result"""
 """All that a trial's row says: what its seal is of, in this order."""
-_UPGRADE = f"""
-ALTER TABLE trials ADD COLUMN seal TEXT;
-ALTER TABLE cells ADD COLUMN seal TEXT;
-UPDATE trials SET seal = (SELECT seal({CONTENT}) {ROWS} WHERE t.rowid = trials.rowid);
-UPDATE cells SET seal = seal(spec);
-"""
+_UPGRADE = (
+    "ALTER TABLE trials ADD COLUMN seal TEXT",
+    "ALTER TABLE cells ADD COLUMN seal TEXT",
+    f"UPDATE trials SET seal = (SELECT seal({CONTENT}) {ROWS} WHERE t.rowid = trials.rowid)",
+    "UPDATE cells SET seal = seal(spec)",
+)
+ELSEWHERE = {
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_INTERRUPT,
+}  # fmt: skip
+"""Why SQLite may fail though the file is sound."""
 _PATIENCE_S = 30.0
 """How long a write waits for another process, or for space once the reserve is used up."""
 _RESERVE_BYTES = 4 << 20
@@ -122,9 +128,7 @@ class Store:
             self._has_curves = create or version != WITHOUT_CURVES
             if version == 0 or (version != SCHEMA_VERSION and create):
                 db.executescript(_SCHEMA)
-                if version:
-                    db.executescript(f"BEGIN; {_UPGRADE} PRAGMA user_version={SCHEMA_VERSION}; END")
-                db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+                _seal_rows(db)
             is_sealed = create or version in (0, SCHEMA_VERSION)
             self._holds, self._cell_holds = (
                 (f"t.seal IS seal({CONTENT})", "seal IS seal(spec)") if is_sealed else ("1", "1")
@@ -187,6 +191,8 @@ class Store:
         try:
             return self._db.execute(statement, values).fetchall()
         except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF in ELSEWHERE:
+                raise KbenchError(f"the trial store {self.path} cannot be read: {error}") from None
             raise self._damaged(str(error)) from None
 
     def _look_over_families(self) -> None:
@@ -307,6 +313,20 @@ def rounded(x: float) -> float:
 
 def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def _seal_rows(db: sqlite3.Connection) -> None:
+    """Of a store from before there were seals; by one of those that open it at once."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        if not any(row[1] == "seal" for row in db.execute("PRAGMA table_info(trials)")):
+            for statement in _UPGRADE:
+                db.execute(statement)
+        db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        db.execute("COMMIT")
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
 
 
 def _keep_a_write_ahead_log(db: sqlite3.Connection) -> None:

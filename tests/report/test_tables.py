@@ -1,12 +1,14 @@
 """Tables in the terminal: what is censored reads so, and what is known reads as a figure."""
 
+import dataclasses
 import io
 import re
 
 import pytest
-from conftest import FakeExecutor, board_cell
+from conftest import FakeExecutor, Inventor, board_cell, invented_result
 from rich.console import Console
 
+from kbench import protocol as protocols
 from kbench.report.format import bracket_text, decimals, interval_text, kappa_text
 from kbench.report.tables import headline, tables
 from kbench.statistics.brackets import Bracket
@@ -52,6 +54,45 @@ def test_a_model_that_does_not_fit_its_training_set_says_unfit(tmp_path):
     assert rows(text)[0][-2] == "not-learned"
     assert rows(text)[1][-1] == "unfit"
     assert "unfit: runs did not even fit" in text
+
+
+def test_runs_that_diverged_are_counted(tmp_path):
+    def rule(trial):
+        return "diverged" if len(trial.lengths) > 1 else "passed"
+
+    run = measured(rule, tmp_path)
+    count = sum(ending.failure == "diverged" for ending in run.results.values())
+    assert count > 0
+    assert f"{count} of {len(run.results)} runs diverged" in shown(run)
+    assert "diverged" not in shown(measured(lambda trial: "passed", tmp_path / "other"))
+
+
+def test_kappa_by_length_has_a_table_and_reach_a_column(tmp_path):
+    def rule(trial):
+        learned = len(trial.lengths) < 3 and trial.n_samples >= 3 * len(trial.lengths)
+        return "passed" if learned else "memorised"
+
+    protocol = dataclasses.replace(protocols.load("quick"), by_length=True)
+    run = measured(rule, tmp_path, protocol=protocol)
+    kappa, by_length, n_star, *_ = rows(shown(run))
+    assert kappa[4:6] == ["4 of 5", "4"]
+    assert by_length[2:] == [interval_text(run.kappa_of((3, 4))), "not-learned"]
+    assert len(n_star) == 6
+
+
+def test_what_of_validation_is_seen_is_said_below(tmp_path):
+    def dress(trial, outcome):
+        return dataclasses.replace(invented_result(trial, outcome), seen_prefixes=0.42)
+
+    with Store(tmp_path) as store:
+        executor = Inventor(lambda trial: "passed", dress)
+        driver = Driver([board_cell()], store, executor)
+        for _ in driver.run():
+            pass
+    run = driver.progress[0].run
+    assert run.seen_prefixes == pytest.approx(0.42)
+    said = " ".join(shown(run).split())
+    assert "the training set holds 42 % of the validation positions" in said
 
 
 def test_a_kappa_of_lengths_that_ran_out_is_marked(tmp_path):

@@ -5,6 +5,7 @@ import multiprocessing
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from conftest import fill, made_up
@@ -224,3 +225,48 @@ def test_endings_are_those_of_the_family_and_of_no_other(tmp_path, cell):
         '{"torch":"failed"}',
         '{"torch":"passed"}',
     ]
+
+
+def test_a_store_that_is_busy_is_not_damaged(tmp_path, cell, monkeypatch):
+    monkeypatch.setattr(stores, "_PATIENCE_S", 0.1)
+    with Store(tmp_path) as store:
+        store.put(trial_of(cell), made_up("passed"))
+        store._db.execute("PRAGMA journal_mode=DELETE")
+        other = sqlite3.connect(store.path)
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(KbenchError, match="cannot be read: database is locked"):
+            store.get(trial_of(cell).key())
+        other.close()
+        assert store.get(trial_of(cell).key()).outcome == "passed"
+
+
+def test_a_write_protected_store_says_so_at_once(tmp_path, cell, monkeypatch):
+    with Store(tmp_path) as store:
+        store._db.execute("PRAGMA query_only=1")
+        monkeypatch.setattr(stores.time, "sleep", lambda seconds: pytest.fail("waits for nothing"))
+        with pytest.raises(KbenchError, match="is write-protected"):
+            store.put(trial_of(cell), made_up("passed"))
+
+
+def test_a_path_is_no_uri(tmp_path, cell, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with Store(Path("file:x?mode=memory")) as store:
+        store.put(trial_of(cell), made_up("passed"))
+    assert (tmp_path / "file:x?mode=memory" / "trials.sqlite3").stat().st_size > 0
+
+
+def test_many_may_bring_an_older_store_up_at_once(tmp_path, cell):
+    with Store(tmp_path) as store:
+        store.put(trial_of(cell), made_up("passed"))
+    db = sqlite3.connect(tmp_path / "trials.sqlite3")
+    for table in ("trials", "cells"):
+        db.execute(f"ALTER TABLE {table} DROP COLUMN seal")
+    db.execute(f"PRAGMA user_version={stores.WITHOUT_SEALS}")
+    db.close()
+
+    def outcome(_):
+        with Store(tmp_path) as store:
+            return store.get(trial_of(cell).key()).outcome
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(outcome, range(8))) == ["passed"] * 8
