@@ -65,6 +65,8 @@ PLENTY = 3000
 FEW = (375, 94)
 """For those cells that some candidate learns from plenty: an eighth, and a quarter of that."""
 CURVE_POINTS = 40
+LEFT = 6
+"""Candidates that go on after stage 1: those that learn most by themselves there."""
 
 
 class Run(NamedTuple):
@@ -78,35 +80,44 @@ class Run(NamedTuple):
     seed: int
 
 
-def plenty(task: str, of: Iterable[str]) -> Iterator[Run]:
-    """Every candidate on every cell; seeds and rates in turns, so that what is there is even."""
+def survivors(known: dict[Run, dict]) -> tuple[str, ...]:
+    """The half of the candidates that goes on, in the order of all: stage 1 must be there."""
+    of = cells_of(known, plenty("modadd", FIRST, CANDIDATES))
+    best = sorted(CANDIDATES, key=lambda recipe: score((recipe,), of), reverse=True)[:LEFT]
+    return tuple(recipe for recipe in CANDIDATES if recipe in best)
+
+
+def plenty(task: str, of: Iterable[str], recipes: Iterable[str]) -> Iterator[Run]:
+    """Each recipe on every cell; seeds and rates in turns, so that what is there is even."""
+    recipes = tuple(recipes)
     for seed in range(1, 6):
-        for recipe in CANDIDATES:
+        for recipe in recipes:
             for model in of:
                 for supervision in SUPERVISIONS:
                     yield Run(task, model, supervision, PLENTY, recipe, seed)
 
 
-def few(task: str, known: dict[Run, dict]) -> Iterator[Run]:
-    """Every candidate on fewer samples, of cells that some candidate learns in most seeds."""
+def few(task: str, known: dict[Run, dict], recipes: Iterable[str]) -> Iterator[Run]:
+    """Each recipe on fewer samples, of cells that some candidate learns in most seeds."""
+    recipes = tuple(recipes)
     learned = defaultdict(set)
     for run, row in known.items():
         if run.task == task and run.n_samples == PLENTY and row["outcome"] == "passed":
             learned[run.model, run.supervision].add(run.seed)
     for seed in (1, 2, 3):
         for n_samples in FEW:
-            for recipe in CANDIDATES:
+            for recipe in recipes:
                 for (model, supervision), seeds in sorted(learned.items()):
                     if len(seeds) >= 3:
                         yield Run(task, model, supervision, n_samples, recipe, seed)
 
 
 STAGES = {
-    "plenty": lambda known: plenty("modadd", FIRST),
-    "few": lambda known: few("modadd", known),
-    "permutation": lambda known: plenty("permutation", FIRST),
-    "looped": lambda known: plenty("modadd", ["looped-transformer"]),
-    "others": lambda known: plenty("modadd", OTHERS),
+    "plenty": lambda known: plenty("modadd", FIRST, CANDIDATES),
+    "few": lambda known: few("modadd", known, survivors(known)),
+    "permutation": lambda known: plenty("permutation", FIRST, survivors(known)),
+    "looped": lambda known: plenty("modadd", ["looped-transformer"], survivors(known)),
+    "others": lambda known: plenty("modadd", OTHERS, survivors(known)),
 }
 """In the order of what they tell."""
 
@@ -160,13 +171,14 @@ def known() -> dict[Run, dict]:
     return found
 
 
-def run(stages: Iterable[str], workers: int) -> None:
+def run(stages: Iterable[str], workers: int, seeds: int) -> None:
     """Train what is left of these stages; a polite kill ends the workers too."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with multiprocessing.get_context("spawn").Pool(workers) as pool, FILE.open("a") as file:
         for stage in stages:
             done = known()
-            left = [run for run in STAGES[stage](done) if run not in done]
+            asked = (run for run in STAGES[stage](done) if run.seed <= seeds)
+            left = [run for run in asked if run not in done]
             print(f"{stage}: {len(left):,} runs left", flush=True)
             start = said = time.monotonic()
             for i, row in enumerate(pool.imap_unordered(trained, left), 1):
@@ -213,7 +225,20 @@ class Score(NamedTuple):
     """Negative."""
 
 
-def score(recipes: tuple[str, ...], cells: dict[tuple, dict[str, dict]]) -> Score:
+Cells = dict[Run, dict[str, dict]]
+"""A combination of task, cell, samples and seed, and what each recipe made of it."""
+
+
+def cells_of(rows: dict[Run, dict], of: Iterable[Run], recipes: Iterable[str] = ()) -> Cells:
+    """Those of these runs, by combination, that every one of the recipes has trained."""
+    cells: Cells = defaultdict(dict)
+    for run in of:
+        if run in rows:
+            cells[run._replace(recipe="")][run.recipe] = rows[run]
+    return {cell: found for cell, found in cells.items() if found.keys() >= set(recipes)}
+
+
+def score(recipes: tuple[str, ...], cells: Cells) -> Score:
     """Of recipes tried one after the other until one passes."""
     learned = fitted = steps = 0
     for by_recipe in cells.values():
@@ -229,28 +254,30 @@ def score(recipes: tuple[str, ...], cells: dict[tuple, dict[str, dict]]) -> Scor
 
 def choose(rows: dict[Run, dict]) -> None:
     """The best single recipe, pair and triple, by the rule of docs/recipes.md."""
-    cells: dict[tuple, dict[str, dict]] = defaultdict(dict)
-    for run, row in rows.items():
-        cells[run._replace(recipe="")][run.recipe] = row
-    cells = {cell: of for cell, of in cells.items() if of.keys() == CANDIDATES.keys()}
-    everyone = score(tuple(CANDIDATES), cells)
-    print(f"{len(cells):,} cells and seeds with all candidates; some candidate learns "
+    recipes = survivors(rows)
+    cells = cells_of(rows, rows, recipes)
+    everyone = score(recipes, cells)
+    print(f"{len(cells):,} combinations with all {len(recipes)} candidates; some candidate learns "
           f"{everyone.learned:,} and fits {everyone.fitted:,}")  # fmt: skip
-    alone = {recipe: score((recipe,), cells) for recipe in CANDIDATES}
+    alone = {recipe: score((recipe,), cells) for recipe in recipes}
     for count in (1, 2, 3):
         sets = [
             tuple(sorted(of, key=lambda recipe: alone[recipe], reverse=True))
-            for of in combinations(CANDIDATES, count)
+            for of in combinations(recipes, count)
         ]
         ranked = sorted(((score(of, cells), of) for of in sets), reverse=True)
-        print(f"\n| {count} of {len(CANDIDATES)} | learned | fitted | steps |\n|---|---|---|---|")
+        print(f"\n| {count} of {len(recipes)} | learned | fitted | steps |\n|---|---|---|---|")
         for found, of in ranked[: 12 if count == 1 else 5]:
             print(f"| {', '.join(of)} | {found.learned:,} | {found.fitted:,} | {-found.steps:,} |")
 
 
 def again(model: str, supervision: str, task: str, seeds: int) -> None:
     """A row of the table from plenty, trained once more beside the one that is kept."""
-    asked = [r for r in plenty(task, [model]) if r.supervision == supervision and r.seed <= seeds]
+    asked = [
+        r
+        for r in plenty(task, [model], CANDIDATES)
+        if r.supervision == supervision and r.seed <= seeds
+    ]
     fresh = {run: trained(run) for run in asked}
     kept = {run: row for run, row in known().items() if run in fresh}
     table(kept)
@@ -265,6 +292,7 @@ def main() -> None:
     training = does.add_parser("run")
     training.add_argument("--stage", choices=STAGES, action="append")
     training.add_argument("--workers", type=int, default=2)
+    training.add_argument("--seeds", type=int, default=5)
     does.add_parser("table")
     does.add_parser("choose")
     one = does.add_parser("again")
@@ -274,7 +302,7 @@ def main() -> None:
     one.add_argument("--seeds", type=int, default=1)
     args = parser.parse_args()
     if args.does == "run":
-        run(args.stage or STAGES, args.workers)
+        run(args.stage or STAGES, args.workers, args.seeds)
     elif args.does == "again":
         again(args.model, args.supervision, args.task, args.seeds)
     else:
