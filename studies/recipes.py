@@ -62,7 +62,7 @@ SETTINGS = {"modadd": {"m": 5}, "permutation": {"group": "S3"}}
 LENGTHS = (2, 3, 4, 5)
 PLENTY = 3000
 """Samples: of modular addition there are 3,120 beside the validation set."""
-FEW = (375, 94)
+FEW, FEWER = 375, 94
 """For those cells that some candidate learns from plenty: an eighth, and a quarter of that."""
 CURVE_POINTS = 40
 LEFT = 6
@@ -97,7 +97,7 @@ def plenty(task: str, of: Iterable[str], recipes: Iterable[str]) -> Iterator[Run
                     yield Run(task, model, supervision, PLENTY, recipe, seed)
 
 
-def few(task: str, known: dict[Run, dict], recipes: Iterable[str]) -> Iterator[Run]:
+def few(task: str, known: dict[Run, dict], recipes: Iterable[str], n_samples: int) -> Iterator[Run]:
     """Each recipe on fewer samples, of cells that some candidate learns in most seeds."""
     recipes = tuple(recipes)
     learned = defaultdict(set)
@@ -105,19 +105,19 @@ def few(task: str, known: dict[Run, dict], recipes: Iterable[str]) -> Iterator[R
         if run.task == task and run.n_samples == PLENTY and row["outcome"] == "passed":
             learned[run.model, run.supervision].add(run.seed)
     for seed in (1, 2, 3):
-        for n_samples in FEW:
-            for recipe in recipes:
-                for (model, supervision), seeds in sorted(learned.items()):
-                    if len(seeds) >= 3:
-                        yield Run(task, model, supervision, n_samples, recipe, seed)
+        for recipe in recipes:
+            for (model, supervision), seeds in sorted(learned.items()):
+                if len(seeds) >= 3:
+                    yield Run(task, model, supervision, n_samples, recipe, seed)
 
 
 STAGES = {
     "plenty": lambda known: plenty("modadd", FIRST, CANDIDATES),
-    "few": lambda known: few("modadd", known, survivors(known)),
+    "few": lambda known: few("modadd", known, survivors(known), FEW),
     "permutation": lambda known: plenty("permutation", FIRST, survivors(known)),
     "looped": lambda known: plenty("modadd", ["looped-transformer"], survivors(known)),
     "others": lambda known: plenty("modadd", OTHERS, survivors(known)),
+    "fewer": lambda known: few("modadd", known, survivors(known), FEWER),
 }
 """In the order of what they tell."""
 
