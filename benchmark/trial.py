@@ -1,6 +1,7 @@
 """A trial: one training run, fully specified, and what came of it."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,11 @@ def canonical_json(value: Any) -> str:
 def digest(value: Any) -> str:
     """sha256 of canonical JSON, in hexadecimal."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+@functools.cache
+def _plain(training: Training) -> dict[str, Any]:
+    return dataclasses.asdict(training)
 
 
 IN_FAMILY = ("seed", "n_samples", "learning_rate")
@@ -91,13 +97,16 @@ class Trial:
         Of the recipe its numbers, not its name. What plain Adam has no use for is left out, so that
         trials from before there were recipes keep their keys.
         """
-        spec = dataclasses.asdict(self) | {
+        # By hand: a search asks for keys by the thousand, and `asdict` copies everything deep.
+        spec = {of.name: getattr(self, of.name) for of in dataclasses.fields(self)} | {
+            "size": dict(self.size),
+            "task_params": dict(self.task_params),
             "lengths": list(self.lengths),
             "tested": list(self.tested),
         }
         del spec["recipe"]
         spec["learning_rate"] = self.recipe.learning_rate
-        spec["training"]["batch_size"] = self.recipe.batch_size
+        spec["training"] = _plain(self.training) | {"batch_size": self.recipe.batch_size}
         return spec | ({"recipe": beyond} if (beyond := self.recipe.beyond_adam()) else {})
 
     def key(self) -> str:

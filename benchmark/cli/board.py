@@ -41,12 +41,13 @@ def board(
     from rich import box
     from rich.table import Table
 
-    from kbench.leaderboard.board import REFERENCE, load, protocols, ranking
+    from kbench.leaderboard.board import REFERENCE, least_trust, load, protocols, ranking
     from kbench.leaderboard.text import (
         kappa_cell,
         markdown,
         rank_text,
         score_text,
+        trust_text,
     )
     from kbench.report.format import percent
 
@@ -68,12 +69,13 @@ def board(
         table = Table(title=f"{name}: κ relative to {reference}, geometric mean over cells",
                       title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)  # fmt: skip
         level = percent(group[0].run.cell.protocol.confidence)
-        for column in ("rank", "model", f"relative κ ({level})", "cells", "learned"):
+        for column in ("rank", "model", f"relative κ ({level})", "cells", "learned", "trust"):
             table.add_column(column)
         scores = ranking(group, reference)
         for score in scores:
             table.add_row(rank_text(score, scores), score.model, score_text(score),
-                          str(score.cells), str(score.learned))  # fmt: skip
+                          str(score.cells), str(score.learned),
+                          least_trust(group, score.model))  # fmt: skip
         if scores:
             out.print(table)
         table = Table(title=f"{name}: κ", title_justify="left", title_style="bold",
@@ -83,7 +85,7 @@ def board(
         for row in sorted(group, key=lambda r: (r.task, r.supervision, r.model)):
             if row.has_kappa:
                 table.add_row(row.task, row.supervision, row.model, kappa_cell(row), row.verdict,
-                              row.trust)  # fmt: skip
+                              trust_text(row))  # fmt: skip
         if table.row_count:
             out.print(table)
     return 0

@@ -12,6 +12,7 @@ import typer
 from kbench.cli.console import out, printable, say
 from kbench.cli.options import DeviceOption, WorkersOption
 from kbench.errors import KbenchError
+from kbench.leaderboard.checking import DEFAULT
 from kbench.study.executors.choice import worker_count
 from kbench.study.request import DEVICE, look_over_device
 
@@ -31,21 +32,43 @@ def validate(
         ),
     ] = None,
     spot_check: Annotated[
-        int,
-        typer.Option("--spot-check", min=0, help="Trials near N* to run again, of each entry."),
-    ] = 0,
+        int | None,
+        typer.Option(
+            "--spot-check",
+            min=1,
+            metavar="K",
+            help="Run K trials of each entry again: those that κ hangs on, and some by chance.",
+        ),
+    ] = None,
     seed: Annotated[
         int | None,
         typer.Option("--seed", help="Which trials these are. Default: nobody knows beforehand."),
     ] = None,
     record: Annotated[
         bool,
-        typer.Option("--record", help="Note the entries that pass the spot-check as verified."),
+        typer.Option(
+            "--record", help=f"Run {DEFAULT} or K trials of each again, and note what holds."
+        ),
     ] = False,
     unverified: Annotated[
         bool,
-        typer.Option("--unverified", help="Spot-check only what is not noted as verified yet."),
+        typer.Option("--unverified", help="Leave out those of which as many are noted already."),
     ] = False,
+    measured: Annotated[
+        bool,
+        typer.Option(
+            "--measured", help="Note the entries as measured by the leaderboards' maintainers."
+        ),
+    ] = False,
+    own: Annotated[
+        Path | None,
+        typer.Option(
+            "--own",
+            metavar="FILE",
+            help="Run entries of the model in this file again too. This executes the file: only "
+            "where nothing can be lost (docs/trust.md).",
+        ),
+    ] = None,
     device: DeviceOption = DEVICE,
     workers: WorkersOption = None,
 ) -> int:
@@ -54,10 +77,10 @@ def validate(
     N* and κ are computed again from the trials, data sets are made again from their seeds, models
     are checked as by `kbench check`. Nothing from an entry is executed.
     """
-    if spot_check == 0:
-        for option in ["--record"] * record + ["--unverified"] * unverified:
-            raise KbenchError(f"{option} is for --spot-check K, which is not given")
-    else:
+    k = spot_check or (DEFAULT if record or unverified or own else 0)
+    if own and not own.is_file():
+        raise KbenchError(f"--own: no file {own}")
+    if k:
         look_over_device(device)
     count = worker_count(workers, device)
     from kbench.leaderboard import trust
@@ -85,19 +108,31 @@ def validate(
         if entry and not problems:
             problems += _conformity(entry, conforming)
         refuse(path, problems)
-        if not entry or problems or not spot_check:
+        if not entry or problems:
             continue
         contents[path] = path.read_bytes()
-        if reason := spotcheck.why_not(entry, device):
+        if measured:
+            trust.record(root, _place(path, root), contents[path], measured=True)
+        if not k:
+            continue
+        known = trust.seen(ledger, _place(path, root), contents[path])
+        if reason := spotcheck.why_not(entry, device, own):
             say(printable(f"{path}: not run again: {reason}"))
-        elif not (unverified and trust.verified(ledger, _place(path, root), contents[path])):
-            checks[path] = spotcheck.spot_check(entry, spot_check, rng)
+        elif not (unverified and known and (known.trials_run_again or 0) >= k):
+            checks[path] = spotcheck.spot_check(entry, k, rng, own)
     for path, problems in _run_again(checks, device, count):
         refuse(path, problems)
-        if record and checks[path].trials and not problems:
-            trust.record(root, _place(path, root), contents[path], len(checks[path].trials))
-    again = len({key for check in checks.values() for key in check.rows})
-    after = f", {again} trials run again" if spot_check else ""
+        check = checks[path]
+        if problems or not check.trials:
+            continue
+        say(printable(f"{path}: {check.found()}"))
+        if record:
+            trust.record(
+                root, _place(path, root), contents[path], trials_run_again=len(check.trials),
+                of=len(check.entry.trials), chance=check.chance,
+            )  # fmt: skip
+    again = len({t.key() for check in checks.values() for t in check.trials.values()})
+    after = f", {again} trials run again" if k else ""
     say(f"{len(files)} entries looked at, {len(refused)} refused{after}")
     return 1 if refused else 0
 
@@ -110,25 +145,29 @@ def _run_again(
     from kbench.report.view import duration
     from kbench.study.executors.local import local
 
-    # Two entries may share a trial: it is run once.
-    trials = {t.key(): t for check in checks.values() for t in check.trials}
-    seconds = {key: row.wall_s for check in checks.values() for key, row in check.rows.items()}
-    left, waiting, found = sum(seconds.values()), dict(checks), {}
-    if trials:
+    left = {
+        t.key(): check.rows[key].wall_s
+        for check in checks.values()
+        for key, t in check.trials.items()
+    }
+    waiting, found = dict(checks), {}
+    if left:
         say(
-            f"{len(trials)} trials of {len(checks)} entries to run again, if they take as long as "
-            f"they did for the entries {duration(left / workers)} on {workers} workers"
+            f"{len(left)} trials of {len(checks)} entries to run again, if they take as long as "
+            f"they did for the entries {duration(sum(left.values()) / workers)} on {workers} "
+            "workers; where one ends otherwise, more of that search"
         )
-    started, all_seconds = time.monotonic(), left
-    with local(min(workers, len(trials) or 1), device=device) as executor:
-        for trial, result in run_again(trials.values(), executor):
+    started, in_all = time.monotonic(), sum(left.values())
+    with local(min(workers, len(left) or 1), device=device) as executor:
+        for trial, result in run_again([*checks.values()], executor):
             found[trial.key()] = result
-            left = max(0.0, left - seconds[trial.key()])
-            for path in [p for p, c in waiting.items() if c.rows.keys() <= found.keys()]:
+            left.pop(trial.key(), None)
+            for path in [p for p, check in waiting.items() if not check.wanted(found)]:
                 yield path, waiting.pop(path).problems(found)
-                each = (time.monotonic() - started) / max(all_seconds - left, 1e-3)
+                to_go = sum(left.values())
+                each = (time.monotonic() - started) / max(in_all - to_go, 1e-3)
                 done = len(checks) - len(waiting)
-                say(f"{done} of {len(checks)} entries run again, {duration(each * left)} left")
+                say(f"{done} of {len(checks)} entries run again, {duration(each * to_go)} left")
 
 
 def _place(path: Path, root: Path) -> PurePosixPath:

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from kbench.errors import KbenchError
 from kbench.leaderboard import trust
 from kbench.leaderboard.entry import Entry, parse, read_text
-from kbench.leaderboard.place import model_label, task_label
+from kbench.leaderboard.place import is_own, model_label, task_label
 from kbench.leaderboard.ranking import Score, Shared, rank, shared
 from kbench.registry import models
 from kbench.report.readings import answer_beyond, best_kappa, memorised
@@ -27,8 +27,18 @@ class Row:
     entry: Entry
     place: PurePosixPath
     """Below the leaderboards' folder."""
-    trust: str
-    """`verified` or `submitted`."""
+    seen: trust.Seen | None = None
+    """What the maintainers have done with it."""
+
+    @property
+    def trust(self) -> str:
+        """One of `trust.LEVELS`."""
+        return self.seen.level if self.seen else "submitted"
+
+    @property
+    def is_ranked(self) -> bool:
+        """Not a model whose source the boards do not have, and whose runs nobody else has seen."""
+        return self.trust != "submitted" or not is_own(self.run.cell)
 
     @cached_property
     def run(self) -> CellRun:
@@ -112,9 +122,8 @@ def load(root: Path, below: PurePosixPath | str = "") -> list[Row]:
         try:
             text = read_text(path)
             entry = parse(text)
-            row = Row(
-                entry=entry, place=place, trust=trust.level(ledger, place, text.encode("utf-8"))
-            )
+            known = trust.seen(ledger, place, text.encode("utf-8"))
+            row = Row(entry=entry, place=place, seen=known)
             complete = row.run.complete
         except KbenchError as error:
             raise KbenchError(f"{path}: {error}") from None
@@ -122,6 +131,11 @@ def load(root: Path, below: PurePosixPath | str = "") -> list[Row]:
             raise KbenchError(f"{path}: trials are missing (`kbench validate` says which)")
         rows.append(row)
     return rows
+
+
+def least_trust(rows: Iterable[Row], model: str) -> str:
+    """Of a model's entries, the level of the one that is trusted least."""
+    return max((r.trust for r in rows if r.model == model), key=trust.LEVELS.index)
 
 
 def protocols(rows: Iterable[Row]) -> dict[str, list[Row]]:
@@ -133,10 +147,13 @@ def protocols(rows: Iterable[Row]) -> dict[str, list[Row]]:
 
 
 def ranking(rows: Sequence[Row], reference: str = REFERENCE) -> list[Score]:
-    """The models of one protocol over the cells of the reference; empty where that has none."""
+    """The models of one protocol over the cells of the reference; empty where that has none.
+
+    A model of somebody's own is among them once some of its trials were run again.
+    """
     kappas: dict[str, dict[str, list[Shared]]] = {}
     for row in rows:
-        if not row.has_kappa:
+        if not row.has_kappa or not row.is_ranked:
             continue
         run, cell = row.run, row.run.cell
         lengths = [run.brackets(n) for n in cell.alone]

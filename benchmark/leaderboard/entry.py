@@ -116,6 +116,13 @@ class Row(Part):
         )  # fmt: skip
 
 
+class Initial(Part):
+    """Of a model before it is trained (`kbench.training.initial`)."""
+
+    loss: float
+    weights: float
+
+
 class Provenance(Part):
     """Who handed it in, and when."""
 
@@ -134,6 +141,8 @@ class Entry(Part):
     provenance: Provenance
     source: Annotated[str, Field(max_length=200_000)] | None
     """Of a model of one's own: the file, whose digest is the model's version."""
+    initial: dict[Line, Initial] | None = None
+    """What the model is before it is trained, by seed; not known in entries of schema 1 and 2."""
     environments: Annotated[list[dict[Line, Value]], Field(max_length=1000)]
     trials: Annotated[list[Row], Field(max_length=100_000)]
 

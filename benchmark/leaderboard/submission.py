@@ -149,11 +149,25 @@ def _entry(run: CellRun, found: Sequence[tuple[Trial, TrialResult]], by: str | N
             "submitted_at": time.strftime("%Y-%m-%d", time.gmtime()),
         },
         "source": _source(cell),
+        "initial": initial_of(cell),
         "environments": [environments[text].environment for text in order],
         "trials": rows,
     }  # fmt: skip
     # What is written is what will be read.
     return parse(json.dumps(content, allow_nan=False))
+
+
+def initial_of(cell: Cell) -> dict[str, dict[str, float]]:
+    """What the cell's model is before it is trained, by seed."""
+    from kbench.study.executors.local import one_thread
+    from kbench.training.initial import initial
+
+    found = {}
+    with one_thread():
+        for seed in cell.seeds:
+            trial = cell.trial(cell.joint, seed, Probe(1, cell.protocol.recipes[0]))
+            found[str(seed)] = initial(trial)._asdict()
+    return found
 
 
 def _source(cell: Cell) -> str | None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from kbench.data.supervision import SUPERVISIONS
-from kbench.leaderboard.board import REFERENCE, Row, protocols, ranking
+from kbench.leaderboard.board import REFERENCE, Row, least_trust, protocols, ranking
 from kbench.leaderboard.ranking import Score
 from kbench.report.format import bracket_text, interval_text, kappa_text, percent
 from kbench.statistics.brackets import Bracket, best_of_grid
@@ -30,6 +30,14 @@ def score_text(score: Score) -> str:
     return "–" if score.score == Interval(low=None, high=None) else interval_text(score.score)
 
 
+def trust_text(row: Row) -> str:
+    """`measured`, or `verified 12/56`: so many trials of all run again."""
+    seen = row.seen
+    if not seen or not seen.trials_run_again:
+        return row.trust
+    return f"{row.trust} {seen.trials_run_again}" + (f"/{seen.of}" if seen.of else "")
+
+
 def joint_brackets(row: Row) -> list[Bracket]:
     """N* of all lengths together, by seed."""
     return row.run.brackets(row.run.cell.joint)
@@ -46,8 +54,10 @@ def markdown(rows: Sequence[Row]) -> str:
         "**Bold**: it lies above 1 (the lengths share) or below 1 (they interfere). `< x`, `> x`: "
         "the interval has one end only. *not learned*: no seed learned all lengths together from "
         "any number of samples tried. *not identified*: the seeds say neither. ‡: so much of "
-        "Σ N\\*_n is lengths whose samples ran out before they were learned. ✓: trials near N\\* "
-        "were run again by the maintainers. °: measured before kbench recorded why a run failed, "
+        "Σ N\\*_n is lengths whose samples ran out before they were learned. Entries without "
+        "a mark were measured by the maintainers; ✓: by somebody else, and some trials were run "
+        "again by the maintainers; ◦: by somebody else. °: measured before kbench recorded why a "
+        "run failed, "
         "so that every failure counts as too few samples. †: measured with an earlier version of "
         "the model, which computes the same function and differs in the last digits at most.",
         f"Models are ranked by the geometric mean, over cells, of κ relative to `{REFERENCE}`, of "
@@ -58,31 +68,32 @@ def markdown(rows: Sequence[Row]) -> str:
         "number of ranked models that are clearly above: the interval of their κ relative to this "
         "one's lies above 1. Rank 1 says that no model is shown to be better, and two models of "
         "different ranks need not be told apart. Models that lack a cell, or did not learn all "
-        "lengths together in any, have no rank.",
+        "lengths together in any, have no rank. A model from a file of somebody's own is ranked "
+        "once some of its trials were run again.",
     ]
     for protocol, group in protocols(rows).items():
         level = percent(group[0].run.cell.protocol.confidence)
         parts += [f"## {protocol}", f"Intervals are of {level}."]
         tasks = sorted({row.task for row in group if row.has_kappa})
         if len(tasks) > 1:
-            parts += [*_ranking(ranking(group))]
+            parts += [*_ranking(group)]
         for task in tasks:
             own = [row for row in group if row.task == task and row.has_kappa]
             parts.append(f"### {protocol}: {task}")
-            parts += [*_ranking(ranking(own)), *_kappas(own)]
+            parts += [*_ranking(own), *_kappas(own)]
         parts += [*_distributions([row for row in group if not row.has_kappa])]
     return "\n\n".join(parts) + "\n"
 
 
-def _ranking(scores: Sequence[Score]) -> Iterable[str]:
-    if not scores:
+def _ranking(rows: Sequence[Row]) -> Iterable[str]:
+    if not (scores := ranking(rows)):
         return
     cells = max(score.cells for score in scores)
     yield _table(
-        ("rank", "model", f"κ relative to {REFERENCE}", "cells", "learned"),
+        ("rank", "model", f"κ relative to {REFERENCE}", "cells", "learned", "trust"),
         [
             (rank_text(s, scores), s.model, score_text(s), f"{s.cells} of {cells}",
-             f"{s.learned} of {s.cells}")
+             f"{s.learned} of {s.cells}", least_trust(rows, s.model))
             for s in scores
         ],
     )  # fmt: skip
@@ -104,7 +115,7 @@ def _cell(row: Row | None) -> str:
         return ""
     decided = row.verdict in ("sharing", "interference")
     text = kappa_cell(row)
-    mark = " ✓" if row.trust == "verified" else ""
+    mark = {"measured": "", "verified": " ✓", "submitted": " ◦"}[row.trust]
     old = "" if row.run.explained else " °"
     old += " †" if row.is_earlier else ""
     return f"[{f'**{text}**' if decided else text}]({row.place}){mark}{old}"

@@ -14,7 +14,7 @@ import torch
 import kbench
 from kbench.data.leaks import seen_prefixes
 from kbench.data.splits import source_of
-from kbench.provenance import revision, source_sha256
+from kbench.provenance import processor, revision, source_sha256
 from kbench.registry import models, tasks
 from kbench.training.cohort import Cohort
 from kbench.training.member import Member
@@ -179,6 +179,7 @@ def environment(trial: Trial, device: str = "cpu") -> dict[str, Any]:
         "numpy": np.__version__,
         "python": platform.python_version(),
         "machine": platform.machine(),
+        "cpu": processor(),
         "device": torch.cuda.get_device_name() if device == "cuda" else device,
         "threads": torch.get_num_threads(),
         # Which instructions products are made of: another may round otherwise.

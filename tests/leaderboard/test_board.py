@@ -116,14 +116,64 @@ def test_an_entry_verified_here_says_so_until_it_is_edited(root, tmp_path):
     shutil.copytree(root, tmp_path / "copy")
     row = load(tmp_path / "copy")[0]
     path = tmp_path / "copy" / row.place
-    trust.record(tmp_path / "copy", row.place, path.read_bytes(), 3)
-    assert load(tmp_path / "copy")[0].trust == "verified"
-    assert "✓" in markdown(load(tmp_path / "copy"))
+    copy, of = tmp_path / "copy", len(row.entry.trials)
+    trust.record(copy, row.place, path.read_bytes(), trials_run_again=3, of=of, chance=0.25)
+    assert load(copy)[0].trust == "verified"
+    assert "✓" in markdown(load(copy))
+    seen = load(copy)[0].seen
+    assert str(seen) == f"3 of {of} trials run again: one made-up bracket found at 25%"
+    # Fewer trials, run again later, say less; who measured it is another thing.
+    trust.record(copy, row.place, path.read_bytes(), trials_run_again=1, of=of, chance=0.1)
+    trust.record(copy, row.place, path.read_bytes(), measured=True)
+    assert load(copy)[0].trust == "measured"
+    assert load(copy)[0].seen.trials_run_again == 3
     path.write_text(path.read_text().replace('"submitted_by": null', '"submitted_by": "x"'))
     assert load(tmp_path / "copy")[0].trust == "submitted"
-    (tmp_path / "copy" / trust.LEDGER).write_text("[1]")
+    (copy / trust.LEDGER).write_text("[1]")
     with pytest.raises(KbenchError, match="verified.json cannot be read"):
-        load(tmp_path / "copy")
+        load(copy)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"trials_run_again": 0},
+        {"trials_run_again": -1},
+        {"trials_run_again": "12"},
+        {"sha256": "0"},
+        {"chance": 2.0},
+        {"level": "verified"},
+    ],
+)
+def test_a_ledger_that_says_nonsense_is_refused(root, line):
+    row = load(root)[0]
+    trust.record(root, row.place, (root / row.place).read_bytes(), trials_run_again=3, of=9)
+    ledger = json.loads((root / trust.LEDGER).read_text())
+    ledger[str(row.place)] |= line
+    (root / trust.LEDGER).write_text(json.dumps(ledger))
+    try:
+        with pytest.raises(KbenchError, match=rf"verified.json: .*{next(iter(line))}"):
+            load(root)
+    finally:
+        (root / trust.LEDGER).unlink()
+
+
+def test_a_model_of_somebodys_own_is_ranked_once_it_was_run_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("own.py").write_text(
+        "from kbench.models.lstm import LSTM\n\n\n"
+        'class Own(LSTM):\n    presets = {"quick": {"width": 16, "layers": 1}}\n'
+    )
+    boards = tmp_path / "leaderboards"
+    put(boards, board_cell(model="transformer"))
+    place = PurePosixPath(put(boards, board_cell(model="own.py:Own")).relative_to(boards))
+
+    def ranked():
+        return {score.model for score in ranking(load(boards))}
+
+    assert ranked() == {"transformer"}
+    trust.record(boards, place, (boards / place).read_bytes(), trials_run_again=3, of=9)
+    assert ranked() == {"transformer", "own.own.Own"}
 
 
 def test_what_is_no_entry_is_named(tmp_path):

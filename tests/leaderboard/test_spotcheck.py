@@ -3,12 +3,19 @@
 import contextlib
 import dataclasses
 import json
+import math
 import random
 
 import pytest
-from conftest import Inventor, board_cell, invented, learned_from
+from conftest import Inventor, board_cell, invented, invented_result, learned_from
 
-from kbench.leaderboard.checking.spotcheck import difference, run_again, spot_check
+from kbench.leaderboard.checking.spotcheck import (
+    difference,
+    forgiven,
+    run_again,
+    spot_check,
+    why_not,
+)
 from kbench.leaderboard.entry import read, text_of, trial_of
 from kbench.leaderboard.place import location
 from kbench.study.executors.local import InProcess
@@ -16,16 +23,37 @@ from kbench.study.executors.local import InProcess
 AS_STATED = learned_from(lambda trial: 20)
 
 
+def test_what_is_drawn_first_is_what_kappa_hangs_on(entry):
+    check = spot_check(entry, 6, random.Random(1))
+    chosen = [*check.trials.values()]
+    # In turns with what is drawn by chance: all lengths together, one end and the other.
+    first = {(len(t.lengths), t.n_samples) for t in (chosen[0], chosen[2])}
+    assert first == {(3, 15), (3, 20)}
+    everything = spot_check(entry, 10_000, random.Random(1))
+    assert len(everything.trials) > 20
+    assert everything.chances == [1.0] * len(everything.chances)
+    assert 0.05 < check.chance < 0.9
+
+
+def test_a_seed_unlike_the_others_is_drawn_first():
+    entry = invented(board_cell(), lambda t: 2 if (len(t.lengths), t.seed) == (3, 2) else 20)
+    for seed in range(10):
+        first = next(iter(spot_check(entry, 2, random.Random(seed)).trials.values()))
+        assert (len(first.lengths), first.seed) == (3, 2)
+
+
+def test_every_search_has_its_chance(entry):
+    drawn = set()
+    for seed in range(200):
+        drawn |= spot_check(entry, 6, random.Random(seed)).trials.keys()
+    assert drawn == spot_check(entry, 10_000, random.Random(1)).trials.keys()
+
+
 def test_an_invented_trial_is_caught_by_running_it_again(entry):
     check = spot_check(entry, 6, random.Random(1))
-    chosen = check.trials
-    assert [(len(t.lengths), bool(t.tested)) for t in chosen] == [
-        (3, False), (3, True), (1, False), (3, False), (3, True), (1, False),
-    ]  # fmt: skip
-    assert {t.n_samples for t in chosen if len(t.lengths) == 3 and not t.tested} <= {15, 20}
     # The made-up runs fail at 15 samples of all lengths: an LSTM does not, or not in these steps.
-    found = {t.key(): result for t, result in run_again(chosen, InProcess())}
-    assert "when run again, the entry says" in check.problems(found)[0]
+    found = {t.key(): result for t, result in run_again([check], InProcess())}
+    assert "when run again" in check.problems(found)[0]
 
 
 def test_a_made_up_test_is_caught_by_running_it_again(entry):
@@ -62,7 +90,7 @@ def test_why_a_run_failed_is_held_to_running_it_again(entry):
 def again(check, rule, **how):
     """What a check makes of its trials run again by a rule."""
     executor = Inventor(rule, rng=random.Random(2), **how)
-    return check.problems({t.key(): r for t, r in run_again(check.trials, executor)})
+    return check.problems({t.key(): r for t, r in run_again([check], executor)})
 
 
 @pytest.mark.parametrize("capacity", [1, 3])
@@ -73,20 +101,75 @@ def test_trials_that_end_as_stated_in_whatever_order_are_no_problem(entry, capac
     assert len(again(check, lambda trial: "passed", capacity=capacity)) > 1
 
 
-@pytest.mark.parametrize(("count", "n_problems"), [(8, 0), (7, 1)])
-def test_one_trial_in_eight_may_end_otherwise(entry, count, n_problems):
-    check = spot_check(entry, count, random.Random(1))
-    turned = check.trials[0]  # of all lengths together, not tested
+def turned_but_near(check):
+    """One trial ends otherwise, and those that are run to see how far off it is do not."""
+    turned = next(t for t in check.trials.values() if len(t.lengths) == 3 and not t.tested)
     other = {"passed": "failed", "failed": "passed"}[AS_STATED(turned)]
-    problems = again(check, lambda t: other if t == turned else AS_STATED(t))
-    assert len(problems) == n_problems
+    return lambda t: other if t == turned else AS_STATED(t)
+
+
+def test_one_trial_near_the_threshold_may_end_otherwise(entry):
+    check = spot_check(entry, 8, random.Random(1))
+    assert again(check, turned_but_near(check)) == []
+
+
+@pytest.mark.parametrize(("count", "may"), [(1, 1), (4, 2), (12, 4), (50, 11)])
+def test_how_many_may_end_otherwise(count, may):
+    """By the binomial distribution of RATE, summed here by hand."""
+    above = sum(
+        math.comb(count, k) * 0.1**k * 0.9 ** (count - k) for k in range(may + 1, count + 1)
+    )
+    assert forgiven(count) == may
+    assert above <= 0.005 < above + math.comb(count, may) * 0.1**may * 0.9 ** (count - may)
+
+
+def test_a_loss_far_from_the_threshold_is_a_problem_at_once(entry):
+    check = spot_check(entry, 8, random.Random(1))
+    rule = turned_but_near(check)
+
+    def far(trial, outcome):
+        result = invented_result(trial, outcome)
+        far = rule(trial) != AS_STATED(trial) and outcome == "failed"
+        return dataclasses.replace(result, best_loss=1.0) if far else result
+
+    passing = [t for t in check.trials.values() if AS_STATED(t) == "passed" and not t.tested]
+    turned = passing[0]
+    rule = lambda t: "failed" if t == turned else AS_STATED(t)  # noqa: E731
+    assert again(check, rule) == []
+    assert len(again(check, rule, dress=far)) == 1
 
 
 def test_a_trial_that_breaks_down_is_a_problem_of_its_entry(entry):
     check = spot_check(entry, 10, random.Random(1))
-    broken = check.trials[3]
+    broken = [*check.trials.values()][3]
     problems = again(check, lambda t: "error" if t == broken else AS_STATED(t))
     assert problems == ["a trial cannot be run again: it broke"]
+
+
+OWN = """
+import torch
+from kbench.models.lstm import LSTM
+
+
+class Own(LSTM):
+    presets = {"quick": {"width": 16, "layers": 1}}
+"""
+
+
+def test_a_model_from_a_file_is_run_again_where_that_is_allowed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.py").write_text(OWN)
+    entry = invented(board_cell(model="own.py:Own"))
+    assert "that would execute own.py:Own; --own FILE allows it" in why_not(entry, "cpu")
+    elsewhere = tmp_path / "elsewhere.py"
+    elsewhere.write_text(OWN + "\n")
+    assert "is not the file that own.py:Own was measured from" in why_not(entry, "cpu", elsewhere)
+    elsewhere.write_text(OWN)
+    assert why_not(entry, "cpu", elsewhere) is None
+    check = spot_check(entry, 4, random.Random(1), elsewhere)
+    assert {t.model for t in check.trials.values()} == {f"{elsewhere}:Own"}
+    assert again(check, AS_STATED) == []
+    assert again(check, lambda trial: "passed" if trial.n_samples > 1 else "failed") != []
 
 
 @pytest.fixture

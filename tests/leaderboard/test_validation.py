@@ -315,20 +315,6 @@ def test_a_duplicate(root, entry):
     )
 
 
-def test_the_trials_of_another_entry_under_another_name(root, content):
-    write(root, content)
-    gru = validation.models["gru"]
-    content["settings"] |= {"model": "gru", "model_version": gru.version}
-    content["environments"][0]["model_source"] = validation.source_sha256(
-        validation.models, "gru", gru.version
-    )
-    content["trials"].reverse()
-    redo_digests(content)
-    write(root, content, "quick-1/modadd.m-2.3-5/aligned/gru.json")
-    found = problems(root)
-    assert "has the trials of" in (found["lstm.json"] + found["gru.json"])[0]
-
-
 def test_a_place_that_is_not_its_own(root, content):
     write(root, content, "quick-1/modadd/aligned/lstm.json")
     assert only_problem(root) == (

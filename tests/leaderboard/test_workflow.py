@@ -28,14 +28,14 @@ def test_a_pull_request_can_change_nothing():
         assert job["timeout-minutes"] <= 30
     assert "secrets." not in FILE.read_text()
     checkouts = [step for step in STEPS if "checkout" in step.get("uses", "")]
-    assert len(checkouts) == 3
+    assert len(checkouts) == 4
     for step in checkouts:
         assert step["with"]["persist-credentials"] is False
 
 
 def test_actions_are_pinned_to_a_commit():
     used = [step["uses"] for step in STEPS if "uses" in step]
-    assert len(used) == 6
+    assert len(used) == 9
     for action in used:
         assert re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", action)
 
@@ -51,7 +51,32 @@ def test_entries_are_only_read():
     assert "--spot-check" not in script
     assert "--record" not in script
     installs = [s["run"] for s in STEPS if "pip install" in s.get("run", "")]
-    assert installs == ['python -m pip install "$KBENCH"'] * 2
+    assert installs == ['python -m pip install "$KBENCH"'] * 3
+
+
+def test_a_pull_request_that_changes_the_ledger_is_refused(tmp_path):
+    steps = WORKFLOW["jobs"]["entries"]["steps"]
+    (script,) = (s["run"] for s in steps if "ledger" in s.get("name", ""))
+    run = lambda *words: subprocess.run(  # noqa: E731
+        words, cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"BASE": "HEAD~1"}
+    )
+    names = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+    (tmp_path / "leaderboards").mkdir()
+    run("git", "init", "-q")
+    for name in ("README.md", "entry.json", "verified.json"):
+        (tmp_path / "leaderboards" / name).write_text("{}")
+        run("git", "add", ".")
+        run("git", *names, "commit", "-qm", name)
+        if name != "README.md":
+            done = run("bash", "-c", script)
+            assert done.returncode == (name == "verified.json"), done.stderr
+
+
+def test_a_model_is_run_again_where_nothing_can_be_changed():
+    job = WORKFLOW["jobs"]["again"]
+    assert job["needs"] == "entries"
+    (script,) = (s["run"] for s in job["steps"] if "--record" in s.get("run", ""))
+    assert "--own" in script
 
 
 def test_every_command_and_option_is_there():
@@ -81,7 +106,7 @@ def test_a_pull_request_fails_on_what_compare_finds(tmp_path, code, ends):
 
 
 def test_only_entries_that_the_pull_request_brings_are_validated(tmp_path):
-    (script,) = (script for script in SCRIPTS if "kbench validate" in script)
+    (script,) = (s["run"] for s in WORKFLOW["jobs"]["entries"]["steps"] if "kbench v" in str(s))
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "kbench").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     (tmp_path / "bin" / "kbench").chmod(0o755)

@@ -31,8 +31,9 @@ class Environment(Part):
     device: Annotated[str, Field(pattern=r"^(cpu|[A-Z][A-Za-z0-9 ._()/+-]{3,80})$")]
     """`cpu`, or the name of a GPU as its driver has it."""
     threads: Annotated[int, Field(ge=1, le=4096)]
+    cpu: Line | None = None
     cpu_capability: Line | None = None
-    """Not known in entries from before it was recorded."""
+    """Neither is known in entries from before they were recorded."""
     stacked: bool = False
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from kbench.data.leaks import seen_prefixes
 from kbench.data.splits import Source, chance
 from kbench.errors import KbenchError, one_line
+from kbench.leaderboard.checking.identity import Seen, initial_problems
 from kbench.leaderboard.checking.plausibility import date_problems, environment_problems
 from kbench.leaderboard.entry import Entry, Row, protocols_known, read, trial_of
 from kbench.leaderboard.place import is_own, location
@@ -46,7 +47,7 @@ def validate(paths: Iterable[Path], root: Path) -> Iterator[Verdict]:
 
     `root` is the folder of the leaderboards, to which the places of entries are relative.
     """
-    alike: dict[str, Path] = {}
+    seen = Seen()
     # A copy is more likely to be somebody's own than a registered model.
     for path in sorted(paths, key=lambda path: path.name.startswith("own.")):
         entry: Entry | None = None
@@ -55,10 +56,8 @@ def validate(paths: Iterable[Path], root: Path) -> Iterator[Verdict]:
             entry = read(path)
             problems += _place_problems(location(entry.cell()), path, root)
             problems += _problems(entry)
-            if not problems:
-                first = alike.setdefault(_fingerprint(entry), path)
-                if first != path:
-                    problems.append(f"has the trials of {first} under another name")
+            if not problems and (first := seen.like(entry, path)):
+                problems.append(f"has the trials of {first} under another name")
         except KbenchError as error:
             problems.append(str(error))
         except Exception as error:  # one bad file must not end the others' check
@@ -76,16 +75,6 @@ def _place_problems(place: PurePosixPath, path: Path, root: Path) -> Iterator[st
     else:
         there = absolute.relative_to(base) if absolute.is_relative_to(base) else absolute
         yield f"lies at {there}, its settings belong at {place}"
-
-
-def _fingerprint(entry: Entry) -> str:
-    """Equal for two entries on one task whose runs went exactly alike, whatever they are called."""
-    settings = entry.settings
-    went = sorted(
-        (r.lengths, r.seed, r.n_samples, r.learning_rate, str(r.best_loss)) for r in entry.trials
-    )
-    about = settings.protocol, settings.task, settings.task_params, settings.supervision
-    return repr((about, settings.distribution, went))
 
 
 def _problems(entry: Entry) -> Iterator[str]:
@@ -117,6 +106,8 @@ def _problems(entry: Entry) -> Iterator[str]:
         if test["reproduced"] is False and len(entry.environments) == 1:
             yield f"the test of seed {test['seed']} ended unlike the search's own run"
     yield from _few(_data_problems(entry.trials, cell))
+    if not is_own(cell) and models[cell.model].version == cell.model_version:
+        yield from _few(initial_problems(entry, cell))
 
 
 def _few(problems: Iterable[str], most: int = 3) -> Iterator[str]:

@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from kbench.data.supervision import SUPERVISIONS
 from kbench.errors import KbenchError
-from kbench.leaderboard.board import REFERENCE, Row, protocols, ranking
+from kbench.leaderboard.board import REFERENCE, Row, least_trust, protocols, ranking
 from kbench.leaderboard.place import command, location
 from kbench.leaderboard.ranking import Score
 from kbench.leaderboard.site import figures, panels
@@ -228,7 +228,7 @@ def environment() -> Environment:
         "interval": interval_text, "bracket": bracket_text, "kappa": kappa_cell, "level": _level,
         "ends": lambda two: interval_text(Interval(low=two[0], high=two[1])),
         "parameters": parameters_text, "number": _number,
-        "rank": rank_text, "score": score_text,
+        "rank": rank_text, "score": score_text, "trust": least_trust,
         "middle": lambda interval: _value(figures.value(interval)),
         "size": lambda b: _value(b.low if b.middle is None else b.middle),
         "tone": figures.tone, "span": figures.kappa_span, "span_of": _span_of,
