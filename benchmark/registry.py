@@ -139,6 +139,8 @@ class Registry:
 
     def _from_file(self, name: str) -> Entry:
         path, _, attribute = name.rpartition(":") if ".py:" in name else (name, "", "")
+        path = _shortest(path)
+        name = f"{path}:{attribute}"
         what = f"{self.kind} file {path}"
         try:
             source = Path(path).read_bytes()
@@ -193,6 +195,12 @@ class Registry:
             raise KbenchError(f"{what} cannot be loaded: {reason}") from None
         finally:
             self._loading = None
+
+
+def _shortest(path: str) -> str:
+    """One spelling for one file: `./m.py`, `m.py` and the whole path are the same."""
+    whole, here = Path(path).resolve(), Path.cwd()
+    return str(whole.relative_to(here) if whole.is_relative_to(here) else whole)
 
 
 def _own_entry(what: str, name: str, cls: type, version: str, registered: list[Entry]) -> Entry:

@@ -27,6 +27,12 @@ def _plain(training: Training) -> dict[str, Any]:
     return dataclasses.asdict(training)
 
 
+def _without_folder(name: str) -> str:
+    """`m.py:Model` for `zoo/m.py:Model`; a registered name as it is."""
+    file, colon, of = name.rpartition(":")
+    return f"{file.replace(chr(92), '/').rpartition('/')[2]}{colon}{of}"
+
+
 IN_FAMILY = ("seed", "n_samples", "learning_rate")
 """What tells the trials of a family apart, as a store keeps them."""
 
@@ -94,11 +100,14 @@ class Trial:
     def spec(self) -> dict[str, Any]:
         """As plain JSON values.
 
-        Of the recipe its numbers, not its name. What plain Adam has no use for is left out, so that
+        Of the recipe its numbers, not its name; of a file of one's own its name, not its folder,
+        since its content is in the version. What plain Adam has no use for is left out, so that
         trials from before there were recipes keep their keys.
         """
         # By hand: a search asks for keys by the thousand, and `asdict` copies everything deep.
         spec = {of.name: getattr(self, of.name) for of in dataclasses.fields(self)} | {
+            "model": _without_folder(self.model),
+            "task": _without_folder(self.task),
             "size": dict(self.size),
             "task_params": dict(self.task_params),
             "lengths": list(self.lengths),

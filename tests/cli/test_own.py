@@ -52,11 +52,23 @@ def test_a_file_runs_end_to_end_and_an_edited_one_starts_from_nothing(mean, tmp_
     assert edited["model_version"] != first["model_version"]
     assert edited["trials"]["reused"] == 0
 
+    for spelling in ("./mean.py:Mean", f"{mean}:Mean", "../" + tmp_path.name + "/mean.py:Mean"):
+        other = run("--model", spelling, cwd=tmp_path, protocol=tiny_yaml)
+        assert other["model"] == "mean.py:Mean"
+        assert other["trials"]["reused"] == edited["trials"]["run"]
+    (tmp_path / "zoo").mkdir()
+    (tmp_path / "zoo" / "mean.py").write_text(mean.read_text())
+    copied = run("--model", "zoo/mean.py:Mean", cwd=tmp_path, protocol=tiny_yaml)
+    assert copied["model"] == "zoo/mean.py:Mean"
+    assert copied["trials"]["reused"] == edited["trials"]["run"]
+    (tmp_path / "zoo" / "mean.py").unlink()
+
     mean.unlink()  # what is stored needs no source to be shown
     shown = json.loads(kbench("show", "--json", cwd=tmp_path).stdout)["results"]
     assert [r["trials"]["digest"] for r in shown] == [
         first["trials"]["digest"],
         edited["trials"]["digest"],
+        copied["trials"]["digest"],
     ]
 
 
