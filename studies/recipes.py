@@ -199,10 +199,12 @@ def table(rows: dict[Run, dict]) -> None:
     for (task, n, model, supervision), by_recipe in sorted(cells.items()):
         if (task, n) != last:
             last = task, n
+            tried = {recipe for cell, of in cells.items() if cell[:2] == last for recipe in of}
+            shown = [recipe for recipe in CANDIDATES if recipe in tried]
             print(f"\n### {task} {SETTINGS[task]}, lengths 2–5, N = {n:,}\n")
-            print("| model | supervision |", " | ".join(CANDIDATES), "|")
-            print("|---|---|" + "---|" * len(CANDIDATES))
-        texts = (summary(by_recipe.get(recipe, [])) for recipe in CANDIDATES)
+            print("| model | supervision |", " | ".join(shown), "|")
+            print("|---|---|" + "---|" * len(shown))
+        texts = (summary(by_recipe.get(recipe, [])) for recipe in shown)
         print(f"| {model} | {supervision} |", " | ".join(texts), "|")
 
 

@@ -2,8 +2,9 @@
 
     python studies/stopping.py adam-0.003 warm-0.001      # of runs with these recipes; seconds
 
-The rule is chosen on the odd seeds and reported on the even ones. Curves are kept at every second
-validation, about every 110 steps, so that a patience is one of steps to within so many.
+The rule is chosen on the runs of stage 1 and reported on those of the other stages. Curves are kept
+at every second validation, about every 110 steps, so that a patience is one of steps to within so
+many.
 """
 
 import argparse
@@ -11,7 +12,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from recipes import CANDIDATES, TRAINING, known
+from recipes import CANDIDATES, PLENTY, TRAINING, known
 from scipy.stats import beta
 
 from kbench.protocol import Futility
@@ -115,12 +116,13 @@ def main() -> None:
         for run, row in known().items()
         if run.recipe in recipes and row["failure"] != "diverged" and row["curve"]
     ]
-    odd, even = ([row for row in rows if row["seed"] % 2 == side] for side in (1, 0))
+    first = [row for row in rows if (row["task"], row["n_samples"]) == ("modadd", PLENTY)]
+    others = [row for row in rows if row not in first]
     print(f"{len(rows):,} runs of {', '.join(recipes)}\n")
-    print("| patience, slack | passes lost, odd seeds | even seeds (≤) | steps of failing runs | "
+    print("| patience, slack | passes lost, stage 1 | other stages (≤) | steps of failing runs | "
           "reasons as without |\n|---|---|---|---|---|")  # fmt: skip
     for rule in rules():
-        chosen, held = tally(odd, rule, TRAINING.steps), tally(even, rule, TRAINING.steps)
+        chosen, held = tally(first, rule, TRAINING.steps), tally(others, rule, TRAINING.steps)
         print(
             f"| {rule.patience}, {rule.slack:g} | {chosen.lost} of {chosen.passes} "
             f"| {held.lost} of {held.passes} ({upper(held.lost, held.passes):.1%}) "
