@@ -180,7 +180,8 @@ def _files(paths: Sequence[Path], root: Path) -> Iterator[Path]:
     ledger = (root / LEDGER).absolute()
     for path in paths:
         if path.is_dir():
-            found = sorted(p for p in path.rglob("*.json") if p.absolute() != ledger)
+            inside = root if root.absolute().is_relative_to(path.absolute()) else path
+            found = sorted(p for p in inside.rglob("*.json") if p.absolute() != ledger)
             if not found:
                 raise KbenchError(f"no entries in {path}")
             yield from found
@@ -191,11 +192,20 @@ def _files(paths: Sequence[Path], root: Path) -> Iterator[Path]:
 
 
 def _root(path: Path) -> Path:
-    """The folder called leaderboards that this lies in; else what is four levels above a file."""
+    """The folder called leaderboards that this lies in, or that lies in it.
+
+    Without one, a folder itself, or what is four levels above a file. Raises KbenchError where
+    several lie in a folder.
+    """
     above = [path.absolute(), *path.absolute().parents]
     named = [folder for folder in above if folder.name == "leaderboards"]
     if named:
         return named[0]
+    below = sorted(f for f in path.rglob("leaderboards") if f.is_dir()) if path.is_dir() else []
+    if len(below) > 1:
+        raise KbenchError(f"{path} holds {below[0]} and {below[1]}: name one of them")
+    if below:
+        return below[0]
     return path if path.is_dir() else above[min(4, len(above) - 1)]
 
 

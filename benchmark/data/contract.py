@@ -58,6 +58,12 @@ def _look_over(task: Task, n: int) -> None:
         raise _Unsound(f"length {n}: different digits give the same inputs")
     if (states[:, -1] == states[0, -1]).all():
         raise _Unsound(f"length {n}: the answer is always {states[0, -1]}")
+    constant_n = (inputs[:, -n:] == inputs[0, -n:]).all(axis=0)
+    if constant_n[-1] and not constant_n.all():  # where all are, as in `lookup`, that is meant
+        raise _Unsound(
+            f"length {n}: the last token is always {inputs[0, -1]}; the last {n} tokens are the "
+            "updates, so that a constant one must stand before them"
+        )
     # Only of all samples do enough begin alike.
     for k in range(1, n + 1 if len(digits) == universe(task, n) else 1):
         known = inputs[:, : inputs.shape[1] - n + k]

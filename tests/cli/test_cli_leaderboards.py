@@ -166,3 +166,20 @@ def test_the_schema_is_printed(folder):
     schema = json.loads(kbench("schema", cwd=folder).stdout)
     assert schema["title"] == "Entry"
     assert "trials" in schema["required"]
+
+
+def test_the_folder_above_the_leaderboards_and_a_file_below_are_one_rule(tmp_path, kbench_here):
+    """What else lies beside the leaderboards is no entry."""
+    cell = board_cell()
+    place = tmp_path / "clone" / "leaderboards" / location(cell)
+    place.parent.mkdir(parents=True)
+    place.write_text(text_of(invented(cell)), "utf-8")
+    (tmp_path / "clone" / "package.json").write_text("{}")
+    for path in (place, place.parent, tmp_path / "clone" / "leaderboards", tmp_path / "clone"):
+        done = kbench_here("validate", str(path), cwd=tmp_path)
+        assert done.returncode == 0, (path, done.stdout + done.stderr)
+        assert "1 entries looked at, 0 refused" in done.stderr
+    (tmp_path / "clone" / "old" / "leaderboards").mkdir(parents=True)
+    done = kbench_here("validate", "clone", cwd=tmp_path)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "name one of them" in done.stderr

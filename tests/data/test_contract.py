@@ -96,6 +96,14 @@ class Foresees(Sum):
         return digits, np.cumsum(digits[:, ::-1], axis=1)[:, ::-1] % 3
 
 
+class Ends(Sum):
+    """With an equals sign, so to say: every aligned target would stand one token too early."""
+
+    def simulate(self, digits, n):
+        sign = np.zeros((len(digits), 1), digits.dtype)
+        return np.concatenate([digits, sign], axis=1), np.cumsum(digits, axis=1) % 3
+
+
 class Overwrites(Sum):
     def simulate(self, digits, n):
         digits[:, 0] = 0
@@ -142,6 +150,7 @@ BROKEN = {
     Forgetful: "length 1: different digits give the same inputs",
     Constant: "length 1: the answer is always 0",
     Foresees: "length 2: state 1 depends on what comes after its update",
+    Ends: "length 2: the last token is always 0; the last 2 tokens are the updates",
     Overwrites: "length 1: simulate changes the digits that it is given",
     Random: "length 2: the same digits give another sample the second time",
     Raises: "IndexError: ",
