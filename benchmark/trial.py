@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from kbench.protocol import Training
@@ -30,7 +31,7 @@ def _plain(training: Training) -> dict[str, Any]:
 def _without_folder(name: str) -> str:
     """`m.py:Model` for `zoo/m.py:Model`; a registered name as it is."""
     file, colon, of = name.rpartition(":")
-    return f"{file.replace(chr(92), '/').rpartition('/')[2]}{colon}{of}"
+    return f"{PurePath(file).name}{colon}{of}"
 
 
 IN_FAMILY = ("seed", "n_samples", "learning_rate")

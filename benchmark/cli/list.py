@@ -2,7 +2,6 @@
 
 import enum
 import sys
-import textwrap
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -75,13 +74,19 @@ def _models(protocol: str, task: str) -> "Table":
                 continue
             table.add_row(
                 subject.entry.name,
-                textwrap.shorten(str(subject.entry.version), 20, placeholder="…"),
+                _version(subject.entry.version),
                 *sizes,
                 _what(subject.entry.cls),
             )
     for name, reason in left_out.items():
         table.add_row(name, "", "", "", "", f"cannot be used: {reason}")
     return table
+
+
+def _version(version: int | str) -> str:
+    """A digest by its beginning."""
+    text = str(version)
+    return text if len(text) <= 20 else f"{text[:19]}…"
 
 
 def _tasks(protocol: str) -> "Table":
@@ -101,7 +106,7 @@ def _tasks(protocol: str) -> "Table":
         entry = tasks[name]
         table.add_row(
             name,
-            textwrap.shorten(str(entry.version), 20, placeholder="…"),
+            _version(entry.version),
             parameters_text(made.parameters),
             f"{made.lengths[0]} to {made.lengths[-1]}",
             _what(entry.cls),

@@ -83,15 +83,16 @@ class SpotCheck:
         """Trials to be run when this one of the entry's ended like this: is N* far off?
 
         Where it passes though it should not, with fewer samples; where it fails, every recipe with
-        more. None where it ended as stated.
+        more. None where it ended as stated, or where there are no such sizes.
         """
         trial, stated = self.trials[key], self.rows[key].outcome
         if trial.tested or result.outcome == stated:
             return []
+        cell, fewer, more = self.entry.cell(), trial.n_samples // FAR_N, trial.n_samples * FAR_N
         if stated == "failed":
-            return [dataclasses.replace(trial, n_samples=max(1, trial.n_samples // FAR_N))]
-        cell = self.entry.cell()
-        more = min(SeedSearch(cell, trial.lengths).largest, FAR_N * trial.n_samples)
+            return [dataclasses.replace(trial, n_samples=fewer)] if fewer else []
+        if more > SeedSearch(cell, trial.lengths).largest:
+            return []
         return [
             dataclasses.replace(trial, n_samples=more, recipe=recipe)
             for recipe in cell.protocol.recipes
