@@ -120,7 +120,7 @@ def test_what_a_kernel_has_measured_is_submitted_from_a_machine_without_it(
 
 
 def test_made_up_entries_do_not_survive_a_spot_check(folder):
-    done = kbench("validate", "leaderboards", "--spot-check", "3", "--seed", "1", cwd=folder)
+    done = kbench("validate", "leaderboards", "--spot-check", "12", "--seed", "1", cwd=folder)
     assert done.returncode == 1
     assert "when run again, the entry says" in done.stdout
 
