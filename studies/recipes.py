@@ -122,7 +122,7 @@ STAGES = {
 """In the order of what they tell."""
 
 
-def trial_of(run: Run) -> Trial:
+def trial_of(run: Run, training: Training = TRAINING) -> Trial:
     """As the study trains it; sizes are the presets of `quick`."""
     model, task = models[run.model], tasks[run.task]
     able = [b for b in backends(model) if not missing(b, "cpu")]
@@ -131,11 +131,11 @@ def trial_of(run: Run) -> Trial:
         backend=able[-1], task=run.task, task_version=task.version,
         task_params=SETTINGS[run.task], supervision=run.supervision, lengths=LENGTHS,
         distribution="uniform", n_samples=run.n_samples, recipe=CANDIDATES[run.recipe],
-        seed=run.seed, protocol="recipes-1", training=TRAINING,
+        seed=run.seed, protocol="recipes-1", training=training,
     )  # fmt: skip
 
 
-def trained(run: Run) -> dict:
+def trained(run: Run, training: Training = TRAINING, points: int = CURVE_POINTS) -> dict:
     """A run's row."""
     torch.set_num_threads(1)
     curve: list[tuple[int, float, float]] = []
@@ -144,8 +144,8 @@ def trained(run: Run) -> dict:
         losses = member.last_validation_loss, member.last_training_loss
         curve.append((member.steps, *(float(f"{x:.3g}") for x in losses)))
 
-    (result,) = train([trial_of(run)], look)
-    step = max(1, math.ceil((len(curve) - 1) / (CURVE_POINTS - 1)))
+    (result,) = train([trial_of(run, training)], look)
+    step = max(1, math.ceil((len(curve) - 1) / (points - 1)))
     thin = [*curve[:-1:step], curve[-1]]
     return {
         **run._asdict(),
@@ -159,10 +159,10 @@ def trained(run: Run) -> dict:
     }
 
 
-def known() -> dict[Run, dict]:
+def known(path: Path = FILE) -> dict[Run, dict]:
     """Every run that there is; a line that was broken off is none."""
     found = {}
-    for line in FILE.read_text("utf-8").splitlines() if FILE.exists() else ():
+    for line in path.read_text("utf-8").splitlines() if path.exists() else ():
         try:
             row = json.loads(line)
         except ValueError:

@@ -99,7 +99,7 @@ def wide(cell):
         task_params={"m": 3},
         lengths=tuple(range(2, 8)),
         seeds=(1, 2, 3),
-        protocol=protocols.load("quick"),
+        protocol=protocols.load("quick-1"),
     )
 
 
@@ -309,7 +309,7 @@ def board_cell(**changes) -> Cell:
         "task": "modadd",
         "task_params": {"m": 2},
         "supervision": "aligned",
-        "protocol": protocols.load("quick"),
+        "protocol": protocols.load("quick-1"),
         "lengths": (3, 4, 5),
         "seeds": (1, 2, 3),
         "extrapolate": (10,),

@@ -11,6 +11,7 @@ import yaml
 from kbench import protocol
 from kbench.errors import KbenchError
 from kbench.protocol import from_dict, load
+from kbench.registry import models, tasks
 
 BRACKET = {
     "name": "mine",
@@ -100,8 +101,8 @@ def test_a_packaged_protocol_loads_under_its_own_name(id):
     assert loaded.id == id == f"{loaded.name}-{loaded.version}"
     assert protocol.newest()[loaded.name] in protocol.ids()
     assert loaded.version >= 1
-    assert loaded.presets in {"quick", "cpu", "paper"}
-    assert len(set(loaded.seeds.values())) == loaded.seeds.count
+    assert all(r[name].preset(loaded.presets) for r in (models, tasks) for name in r.names())
+    assert len(set(loaded.seeds.values())) == max(loaded.seeds.count, *loaded.seeds.looks, 0)
 
 
 def test_there_is_a_protocol_for_a_first_result():

@@ -173,7 +173,7 @@ def test_sample_prints_what_a_model_reads_and_its_targets_below(tmp_path):
 def test_a_long_sample_is_broken_into_lines_that_a_terminal_holds(tmp_path):
     done = kbench("sample", "--task", "modadd", "--length", "200", "--count", "1",
                   "--supervision", "aligned", cwd=tmp_path)  # fmt: skip
-    assert done.stdout.splitlines()[1].startswith("about 10^95 samples in all")
+    assert done.stdout.splitlines()[1].startswith("about 10^140 samples in all")
     lines = done.stdout.splitlines()[4:]
     assert max(map(len, lines)) <= 140
     assert len("".join(line.removeprefix("read") for line in lines[::2]).split()) == 200

@@ -37,7 +37,7 @@ def fill_store(folder, cell, factor=1.0, steps=200, data="a", seeds=(1, 2, 3)):
 
 @pytest.fixture
 def small(wide):
-    """A cell of the packaged protocol `quick`, so that a leaderboard would take it."""
+    """A cell of the packaged protocol `quick-1`, so that a leaderboard would take it."""
     return changed(wide, lengths=(4, 5), extrapolate=())
 
 
@@ -79,7 +79,7 @@ def test_inconclusive_is_3_and_names_the_command(stores, small, kbench_here):
     assert done.returncode == 3, done.stdout
     assert done.stdout.splitlines()[-1] == (
         "more seeds, for both sides: kbench run --model lstm --task modadd --supervision aligned "
-        "--protocol quick --lengths 4-5 --set m=3 --seeds 6"
+        "--protocol quick-1 --lengths 4-5 --set m=3 --seeds 6"
     )
     assert kbench_here("compare", "base", "between", "--tolerance", 9, cwd=stores).returncode == 0
 

@@ -94,7 +94,7 @@ def test_an_entry_is_replaced_only_when_asked(tmp_path, kbench_here):
     with Store(tmp_path / ".kbench") as store:
         measured(cell, store)
     words = ["submit", "--model", "lstm", "--task", "modadd", "--set", "m=2", "--lengths", "3-5",
-             "--supervision", "aligned"]  # fmt: skip
+             "--supervision", "aligned", "--protocol", "quick-1"]  # fmt: skip
     done = kbench_here(*words, cwd=tmp_path)
     assert (done.returncode, path.read_text()) == (2, "old")
     assert "is there already; --replace" in done.stderr
@@ -112,7 +112,7 @@ def test_what_a_kernel_has_measured_is_submitted_from_a_machine_without_it(
     with Store(tmp_path / ".kbench") as store:
         measured(cell, store)
     words = ["submit", "--model", "mamba", "--task", "modadd", "--set", "m=2", "--lengths", "3-5",
-             "--supervision", "aligned"]  # fmt: skip
+             "--supervision", "aligned", "--protocol", "quick-1"]  # fmt: skip
     done = kbench_here(*words, "--backend", "mamba-ssm", *choice, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert '"backend": "mamba-ssm"' in (tmp_path / "leaderboards" / location(cell)).read_text()

@@ -149,7 +149,7 @@ def test_trials_of_another_protocol(root, content):
 def test_a_protocol_that_nobody_knows(root, content):
     content["settings"]["protocol"] = "quick-9"
     write(root, content)
-    assert "unknown protocol 'quick-9'; did you mean 'quick-1'" in only_problem(root)
+    assert "unknown protocol 'quick-9'; did you mean 'quick-2'" in only_problem(root)
 
 
 def test_a_model_that_is_not_the_one_here(root, content):

@@ -208,7 +208,7 @@ def test_a_single_length_can_only_give_alarm():
 def test_inconclusive_says_the_command_that_adds_seeds():
     head = behaving_otherwise(result(times(1.5)))
     assert compared(result(), head).commands == (
-        "kbench run --model lstm --task modadd --supervision aligned --protocol quick "
+        "kbench run --model lstm --task modadd --supervision aligned --protocol quick-1 "
         "--lengths 4-5 --set m=3 --seeds 10",
     )
     canary = [read_cell(of, "kbench canary --model mine.py:Mine") for of in (result(), head)]

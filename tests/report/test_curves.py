@@ -25,7 +25,7 @@ def results(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("store")
     with Store(folder) as store:
-        cell = board_cell(protocol=dataclasses.replace(protocols.load("quick"), by_length=True))
+        cell = board_cell(protocol=dataclasses.replace(protocols.load("quick-1"), by_length=True))
         store.add_cell(cell.spec())
         measured(cell, store, learned_from(lambda trial: 20), dressed)
     return kbench.load(folder)

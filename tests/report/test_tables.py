@@ -72,7 +72,7 @@ def test_kappa_by_length_has_a_table_and_reach_a_column(tmp_path):
         learned = len(trial.lengths) < 3 and trial.n_samples >= 3 * len(trial.lengths)
         return "passed" if learned else "memorised"
 
-    protocol = dataclasses.replace(protocols.load("quick"), by_length=True)
+    protocol = dataclasses.replace(protocols.load("quick-1"), by_length=True)
     run = measured(rule, tmp_path, protocol=protocol)
     kappa, by_length, n_star, *_ = rows(shown(run))
     assert kappa[4:6] == ["4 of 5", "4"]
