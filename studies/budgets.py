@@ -107,9 +107,12 @@ def table(known: dict[Run, dict]) -> None:
                    for of in zip(*seeds, strict=True))  # fmt: skip
         print(f"| {model} | {supervision} |", " | ".join(columns), "|")
     for (short, long), ratios in moved.items():
-        print(f"\nof {len(ratios)} searches that end with {long:,} steps, {ratios.count(1)} end alike "
-              f"with {short:,}, {ratios.count(math.inf)} not at all; the median ratio is "
-              f"{statistics.median(ratios):.3g}")  # fmt: skip
+        print(
+            f"\nof {len(ratios)} searches that end within {long:,} steps, "
+            f"{ratios.count(1)} end alike "
+            f"with {short:,}, {ratios.count(math.inf)} not at all; the median ratio is "
+            f"{statistics.median(ratios):.3g}"
+        )
 
 
 def main() -> None:

@@ -7,8 +7,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
-from kbench.report.format import model_name, task_name
+from kbench.report.format import interval_text, model_name, task_name
 from kbench.report.tables import headline
+from kbench.study.cell import Lengths
 from kbench.study.driver import Driver, Profile
 from kbench.study.driver import Progress as CellProgress
 from kbench.trial import Trial
@@ -24,6 +25,8 @@ class View:
         self._started = self._last_line = time.perf_counter()
         self._done_before = 0
         self._announced: set[int] = set()
+        self._told: dict[int, Lengths] = {}
+        """Of the κ of one seed, the lengths that were said of a cell."""
         self._bars = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=16),
@@ -54,6 +57,7 @@ class View:
             now = "; ".join(map(_trial_name, self._driver.under_way(other)))
             more = f", {other.trials_run} trials, {left} left; now {now}" if now else ""
             self._bars.update(self._ids[id(other)], completed=other.run.n_done, more=more)
+        self._say_first_kappa(p)
         if p.run.complete and id(p) not in self._announced:
             self._announced.add(id(p))
             found = headline(p.run)
@@ -62,6 +66,20 @@ class View:
             self._last_line = time.perf_counter()
             done = f"{p.run.n_done} of {p.run.n_searches} searches"
             self._say(self._console, f"{_name(p)}: {done}, {trials}, {left} left in all")
+
+    def _say_first_kappa(self, p: CellProgress) -> None:
+        """One seed is enough for a first impression, and a few lengths are there soon."""
+        found = None if p.run.searched else p.run.kappa_so_far()
+        if found and len(found[0]) > len(self._told.get(id(p), ())):
+            lengths, kappa = found
+            self._told[id(p)] = lengths
+            text = (
+                f"by one seed of {len(p.run.seeds)} κ of lengths {lengths[0]} to {lengths[-1]} is"
+            )
+            self._say(
+                self._console,
+                f"{_name(p)}: {text} {interval_text(kappa)} (after {duration(p.wall_s)})",
+            )
 
     @staticmethod
     def _say(console: Console, line: str) -> None:

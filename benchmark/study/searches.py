@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from kbench.protocol import BracketRule
 from kbench.recipe import Recipe
 from kbench.statistics.brackets import Bracket, path_for
+from kbench.statistics.likelihood import Interval
 from kbench.statistics.search import Probe, Search
 from kbench.study.cell import Cell, Lengths
 from kbench.study.conclusions import Conclusions
@@ -358,6 +359,17 @@ class CellRun(Conclusions):
     def searched(self) -> bool:
         """Is everything known that N* and κ need, whether or not the tests are done?"""
         return self._n_ended == len(self._keys)
+
+    def kappa_so_far(self) -> tuple[Lengths, Interval] | None:
+        """Bounds on κ of the first seed to have any, for the most lengths that it has them for."""
+        for together in reversed(self.cell.together) if self.cell.alone else ():
+            needed = [*(n for n in self.cell.alone if n[0] in together), together]
+            for seed, kappa in zip(self.seeds, self.kappa_by_seed(together), strict=True):
+                searches = [self.searches.get((lengths, seed)) for lengths in needed]
+                ended = all(s is not None and s.search.bracket is not None for s in searches)
+                if ended and not kappa.is_open:
+                    return together, kappa
+        return None
 
     def untested(self, seed: int) -> int:
         """Models of a seed still to be tested, at most."""
