@@ -42,7 +42,11 @@ def measure(
 
     Without consoles nothing is said of what is under way.
     """
-    with Store(store) as trials, interruptible(say) as stopping, start(stopping) as executor:
+    # Whoever wrote a model or task, if it crashes, the run records that and continues.
+    apart = any(
+        isinstance(v, str) for cell in cells for v in (cell.model_version, cell.task_version)
+    )
+    with Store(store) as trials, interruptible(say) as stopping, start(stopping, apart) as executor:
         driver = Driver(cells, trials, executor, stopping)
         try:
             if progress_to is None:

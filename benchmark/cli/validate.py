@@ -142,6 +142,7 @@ def _run_again(
 ) -> "Iterator[tuple[Path, list[str]]]":
     """Every entry whose trials have all been run again, and what came out otherwise."""
     from kbench.leaderboard.checking.spotcheck import run_again
+    from kbench.leaderboard.place import is_own
     from kbench.report.view import duration
     from kbench.study.executors.local import local
 
@@ -158,7 +159,8 @@ def _run_again(
             "workers; where one ends otherwise, more of that search"
         )
     started, in_all = time.monotonic(), sum(left.values())
-    with local(min(workers, len(left) or 1), device=device) as executor:
+    apart = any(is_own(check.entry.cell()) for check in checks.values())
+    with local(min(workers, len(left) or 1), device=device, apart=apart) as executor:
         for trial, result in run_again([*checks.values()], executor):
             found[trial.key()] = result
             left.pop(trial.key(), None)

@@ -14,6 +14,8 @@ from kbench.study.driver import Driver, Profile
 from kbench.study.driver import Progress as CellProgress
 from kbench.trial import Trial
 
+ELSEWHERE = "another kbench measures this in the same store; waiting for it (Ctrl-C stops)"
+
 
 class View:
     """A bar per cell on a terminal, a line per ten seconds elsewhere; a line per finished row."""
@@ -25,6 +27,7 @@ class View:
         self._started = self._last_line = time.perf_counter()
         self._done_before = 0
         self._announced: set[int] = set()
+        self._waited: set[int] = set()
         self._told: dict[int, Lengths] = {}
         """Of the κ of one seed, the lengths that were said of a cell."""
         self._bars = Progress(
@@ -57,6 +60,9 @@ class View:
             now = "; ".join(map(_trial_name, self._driver.under_way(other)))
             more = f", {other.trials_run} trials, {left} left; now {now}" if now else ""
             self._bars.update(self._ids[id(other)], completed=other.run.n_done, more=more)
+        if p.elsewhere and id(p) not in self._waited:
+            self._waited.add(id(p))
+            self._say(self._console, f"{_name(p)}: {ELSEWHERE}")
         self._say_first_kappa(p)
         if p.run.complete and id(p) not in self._announced:
             self._announced.add(id(p))

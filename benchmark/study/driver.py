@@ -18,6 +18,9 @@ from kbench.study.searches import CellRun
 from kbench.study.store import Store, StoreFullError
 from kbench.trial import Ending, Trial, TrialResult, Variant
 
+_POLL_S = 1.0
+"""Between looks at what another process has stored."""
+
 
 class Results(Protocol):
     """What a store has of trials that were run; a leaderboard entry has it too."""
@@ -73,6 +76,8 @@ class Progress:
     trials_reused: int = 0
     wall_s: float = 0.0
     """From the start of the command to the cell's last trial."""
+    elsewhere: bool = False
+    """Is another process, which shares the store, at work on it?"""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -115,6 +120,8 @@ class Driver:
         self._ran: dict[str, tuple[Progress, Trial, float]] = {}
         """Every trial that this command has run, and its seconds."""
         self._failed_once: set[str] = set()
+        self._claimed: set[int] = set()
+        """Cells that no other process measures meanwhile."""
         self._times: Counter[str] = Counter()
         self._elapsed = self._store_s = 0.0
         for progress in self.progress:
@@ -138,7 +145,11 @@ class Driver:
                 if all(p.run.complete for p in self.progress):
                     break
             if not self._under_way:
-                break
+                if not (others := [p for p in self.progress if p.elsewhere]):
+                    break
+                yield others[0]
+                time.sleep(_POLL_S)
+                continue
             for finished in self._executor.finished():
                 if news := self._take(finished):
                     yield news
@@ -207,6 +218,12 @@ class Driver:
                 return
             if trial.key() in self._under_way:
                 continue
+            # What another process measures will be in the store; meanwhile there are other cells.
+            if id(progress) not in self._claimed:
+                progress.elsewhere = not self._store.claim(progress.run.cell.spec())
+                if progress.elsewhere:
+                    return
+                self._claimed.add(id(progress))
             cohort = [trial]
             # What has broken down goes alone, so that it takes no others along.
             if self._executor.cohort > 1 and trial.key() not in self._failed_once:

@@ -153,7 +153,7 @@ class Request:
         from kbench.study.cell import Cell
         from kbench.study.executors.local import one_thread
         from kbench.study.subjects import subject_of
-        from kbench.training.conformance import ensure_usable
+        from kbench.training.conformance import ensure_usable, not_lengthened
 
         cells = [
             Cell.of(
@@ -182,6 +182,8 @@ class Request:
             for cell in cells:
                 subject = subject_of(cell, models[cell.model], cell.size)
                 ensure_usable(subject, causal=causal)
+                if cell.extrapolate and (reason := not_lengthened(subject)):
+                    raise KbenchError(f"--extrapolate: model {cell.model}: {reason}")
         return cells
 
 

@@ -1,6 +1,7 @@
 """The trial store: immutable rows in SQLite, written only by the process that drives a run."""
 
 import dataclasses
+import errno
 import hashlib
 import json
 import os
@@ -11,10 +12,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 from kbench.errors import KbenchError
 from kbench.trial import Ending, Trial, TrialResult, Variant, canonical_json
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
 
 SCHEMA_VERSION = 7
 WITHOUT_CURVES, WITHOUT_FAILURES, WITHOUT_SEALS = 4, 5, 6
@@ -86,6 +92,8 @@ class Store:
         self.full: str | None = None
         """Why there is no room for more, once a write has had to draw on the reserve."""
         self._reserve = directory / "reserve"
+        self._claims_path = directory / "claims"
+        self._claims: IO[bytes] | None = None
         if not create and not self.path.exists():
             raise KbenchError(f"no trial store at {directory} (`kbench run` makes one)")
         try:
@@ -145,6 +153,8 @@ class Store:
         self, kind: type | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._db.close()
+        if self._claims:
+            self._claims.close()
 
     def get(self, key: str) -> TrialResult | None:
         """The result of the trial with this key, if it has been run."""
@@ -251,6 +261,23 @@ class Store:
         """Remember that this cell was asked for, so that `kbench show` lists it."""
         text = canonical_json(spec)
         self._write("INSERT OR IGNORE INTO cells VALUES (?, ?, ?)", text, _now(), seal(text))
+
+    def claim(self, spec: dict[str, Any]) -> bool:
+        """May this process measure the cell? False while another one that has claimed it lives.
+
+        A lock on one byte, at a place that the cell's digest gives: whoever ends, however that
+        is, leaves none behind. Where a file system has no locks, or no room, everyone may; trials
+        are then run twice, and nothing worse.
+        """
+        if fcntl is None:
+            return True
+        place = int(hashlib.sha256(canonical_json(spec).encode()).hexdigest()[:12], 16)
+        try:
+            self._claims = self._claims or self._claims_path.open("a+b")
+            fcntl.lockf(self._claims, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+        except OSError as error:
+            return error.errno not in (errno.EACCES, errno.EAGAIN)
+        return True
 
     def cells(self) -> list[dict[str, Any]]:
         """Every cell asked for, oldest first."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from kbench.errors import KbenchError, one_line
 from kbench.recipe import plain
 from kbench.registry import Entry
-from kbench.training.modules import answers_at, build, parameter_count, state_size
+from kbench.training.modules import answers_at, build, lengthened, parameter_count, state_size
 from kbench.training.stack import Stack, why_not
 
 BATCH = 16
@@ -227,6 +227,36 @@ def _positions(subject: Subject) -> str:
     return "logits at some positions only are those of all"
 
 
+@torch.no_grad()
+def not_lengthened(subject: Subject) -> str | None:
+    """Why the model cannot be tested at longer lengths than those it is trained at, if it cannot.
+
+    One built for more tokens, with what was learned, must predict the same as before.
+    """
+    short, tokens = _after(subject, LOOKS[-1]), subject.tokens()
+    long = build(subject.entry, subject.vocab_size, 2 * subject.max_len, subject.size, seed=2)
+    learned, before = short.state_dict(), short(tokens)
+    grown = [
+        name
+        for name, tensor in long.state_dict().items()
+        if name in learned and tensor.shape != learned[name].shape
+    ]
+    off = (lengthened(short, long)(tokens) - before).abs().max().item()
+    if off <= 1e-4 * before.abs().max().item():
+        return None
+    by = f"{', '.join(grown)} has another shape there" if grown else "it hangs on max_len"
+    return (
+        f"built for {2 * subject.max_len} tokens, with all that it has learned, it predicts "
+        f"otherwise than built for {subject.max_len}, by {off:.1e} ({by})"
+    )
+
+
+def _longer(subject: Subject) -> str:
+    """No fault of a model, which can be measured all the same, but not tested beyond."""
+    reason = not_lengthened(subject)
+    return f"not with --extrapolate: {reason}" if reason else "can be tested at longer lengths"
+
+
 def state_text(size: tuple[int, int] | None) -> str:
     """`128 numbers`, or `grows with T: 128 numbers a token`."""
     if size is None:
@@ -267,6 +297,7 @@ CHECKS: dict[str, Callable[[Subject], str]] = {
     "gradients": _trains,
     "state": _extends,
     "positions": _positions,
+    "longer": _longer,
     "cohort": _cohort,
 }
 NEEDED = ("builds", "shapes", "deterministic")

@@ -38,6 +38,8 @@ def lengthened(short: nn.Module, long: nn.Module) -> nn.Module:
     """`long`, built for more tokens, with all that `short` has learned.
 
     What only the longer one has, such as positions that `short` never saw, stays as initialised.
+    Tables must grow at their ends. Of those that do not, such as offsets from the last token,
+    `kbench.training.conformance.not_lengthened` tells.
     """
     learned = short.state_dict()
     for name, tensor in long.state_dict().items():

@@ -226,3 +226,34 @@ def test_matching_parameters(mean, tmp_path):
     done = kbench("plan", *CELL, *args, "--model", "mean.py:Mean", cwd=tmp_path)
     assert done.returncode == 2
     assert "mean.py:Mean has no width to match parameters by" in done.stderr
+
+
+CRASHES = """
+import multiprocessing, os
+
+
+class Crashes(Mean):
+    def forward(self, tokens):
+        if multiprocessing.parent_process():  # looked over in the driver, trained in a worker
+            os._exit(7)
+        return super().forward(tokens)
+"""
+
+
+def test_a_model_that_ends_its_process_does_not_end_the_run(mean, tmp_path, tiny_yaml):
+    mean.write_text(TEMPLATE + CRASHES)
+    command = ["run", "--model", "mean.py:Crashes", *CELL, "--supervision", "aligned"]
+    done = kbench(*command, "--protocol", tiny_yaml, cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert "its worker died (exit 7)" in done.stderr
+
+
+def test_a_model_that_longer_inputs_would_change_is_refused_before_the_run(mean, tmp_path):
+    text = TEMPLATE.replace(
+        "        self.head =", "        self.far = 1 / max_len\n        self.head ="
+    )
+    mean.write_text(text.replace("return self.head(", "return self.far * self.head("))
+    command = ["run", "--model", "mean.py:Mean", *CELL, "--supervision", "aligned"]
+    done = kbench(*command, "--extrapolate", "2x", cwd=tmp_path)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "--extrapolate: model mean.py:Mean: built for" in done.stderr

@@ -187,3 +187,47 @@ def test_a_learning_rate_that_always_breaks_down_only_widens_brackets(wide, tmp_
         for seed, bracket in zip(wide.seeds, cell_run.brackets((n,)), strict=True):
             assert bracket.low is None  # no size is known to fail
             assert bracket.high is None or bracket.high >= threshold * (1 + 0.2 * seed)
+
+
+class Shared(Store):
+    """A store in which another process is at work on one cell, until it lets go."""
+
+    taken = None
+
+    def claim(self, spec):
+        return spec != self.taken and super().claim(spec)
+
+
+def test_what_another_process_measures_is_left_to_it_and_taken_from_the_store(
+    wide, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("kbench.study.driver._POLL_S", 0)
+    other = changed(wide, supervision="cot")
+    theirs, ours = FakeExecutor(rule), FakeExecutor(rule)
+    with Store(tmp_path) as of_theirs, Shared(tmp_path) as store:
+        store.taken = wide.spec()
+        driver = Driver([wide, other], store, ours)
+        news = driver.run()
+        assert (
+            next(p for p in news if p.elsewhere and p.run.n_done < p.run.n_searches).run.cell
+            == wide
+        )
+        assert driver.progress[1].run.complete
+        assert {t.supervision for t in ours.ran} == {"cot"}
+        run(wide, of_theirs, theirs)
+        assert all(p.run.complete for p in [*news] and driver.progress)
+    assert {t.supervision for t in ours.ran} == {"cot"}
+    assert driver.progress[0].trials_run == 0
+    assert driver.progress[0].trials_reused == len(theirs.ran)
+
+
+def test_what_a_process_that_ended_left_undone_is_done(wide, tmp_path, monkeypatch):
+    monkeypatch.setattr("kbench.study.driver._POLL_S", 0)
+    ours = FakeExecutor(rule)
+    with Shared(tmp_path) as store:
+        store.taken = wide.spec()
+        news = Driver([wide], store, ours).run()
+        assert next(news).elsewhere
+        store.taken = None
+        assert not [*news][-1].elsewhere
+    assert len(ours.ran) > 10

@@ -4,6 +4,7 @@ import dataclasses
 import multiprocessing
 import sqlite3
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -270,3 +271,30 @@ def test_many_may_bring_an_older_store_up_at_once(tmp_path, cell):
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(outcome, range(8))) == ["passed"] * 8
+
+
+def hold(folder, spec, holds):
+    """Claim a cell, and live until killed."""
+    with Store(folder) as store:
+        holds.put(store.claim(spec))
+        time.sleep(600)
+
+
+def test_a_cell_is_claimed_by_one_process_for_as_long_as_it_lives(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    holds = context.Queue()
+    with Store(tmp_path) as store:
+        holder = context.Process(target=hold, args=(tmp_path, {"cell": 1}, holds))
+        holder.start()
+        assert holds.get(timeout=60)
+        assert not store.claim({"cell": 1})
+        assert store.claim({"cell": 2})
+        holder.kill()
+        holder.join()
+        assert store.claim({"cell": 1})
+
+
+def test_where_there_is_no_room_for_locks_everyone_may(tmp_path):
+    with Store(tmp_path) as store:
+        (tmp_path / "claims").mkdir()
+        assert store.claim({"cell": 1})

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from kbench.study.executors import Executor
 
 EXECUTORS = ("local", "ray")
-Start = Callable[[Callable[[], bool]], "Executor"]
-"""Makes an executor, given what says whether to stop."""
+Start = Callable[[Callable[[], bool], bool], "Executor"]
+"""Makes an executor, given what says whether to stop, and whether trials must stay out of this
+process, since what they run may end it."""
 
 
 def worker_count(workers: int | None, device: str) -> int:
@@ -77,10 +78,10 @@ def starts(executor: str, ray_address: str | None, workers: int | None, device: 
         from kbench.study.executors.ray import on_ray
 
         cluster = on_ray(ray_address, device)
-        return lambda stopping: cluster
+        return lambda stopping, apart: cluster
     if ray_address:
         raise KbenchError("--ray-address is the cluster for --executor ray, which is not given")
     from kbench.study.executors.local import local
 
     count = worker_count(workers, device)
-    return lambda stopping: local(count, stopping, device)
+    return lambda stopping, apart: local(count, stopping, device, apart=apart)

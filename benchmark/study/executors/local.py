@@ -169,13 +169,16 @@ class SpawnPool:
 
 
 def local(
-    workers: int, stopping: Callable[[], bool] = lambda: False, device: str = "cpu"
+    workers: int,
+    stopping: Callable[[], bool] = lambda: False,
+    device: str = "cpu",
+    *,
+    apart: bool = False,
 ) -> Executor:
-    """In this process for one worker, a pool for more."""
-    cohort = COHORT[device]
-    return (
-        InProcess(stopping, device, cohort) if workers == 1 else SpawnPool(workers, device, cohort)
-    )
+    """A pool of processes; for one worker this process, unless trials must stay out of it."""
+    if workers == 1 and not apart:
+        return InProcess(stopping, device, COHORT[device])
+    return SpawnPool(workers, device, COHORT[device])
 
 
 def _collect(cohort: Sequence[Trial], future: concurrent.futures.Future) -> list[Finished]:
