@@ -35,6 +35,7 @@ def measure(
     device: str,
     *,
     say: Callable[[str], None],
+    note: str | None = None,
     progress_to: Console | None = None,
     rows_to: Console | None = None,
 ) -> tuple[Driver, StoreFullError | None]:
@@ -54,6 +55,8 @@ def measure(
                     pass
                 return driver, None
             say(_cost([p.run for p in driver.progress], executor.capacity, device))
+            if note:
+                say(note)
             with View(driver, progress_to, rows_to or progress_to) as view:
                 for progress in driver.run():
                     view.update(progress)

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from kbench.study.cell import Cell
     from kbench.study.driver import Driver
     from kbench.study.searches import CellRun
 
@@ -92,8 +93,9 @@ def run(
     if board and not leaderboards.is_dir():
         raise KbenchError(f"--board: no folder at {leaderboards}; name one with --leaderboards")
     driver, full = measure(
-        cells, store, start, device, say=say, progress_to=err, rows_to=err if as_json else out
-    )
+        cells, store, start, device, say=say, note=_what_submit_refuses(cells), progress_to=err,
+        rows_to=err if as_json else out,
+    )  # fmt: skip
     if stdout:
         with Store(store, create=False) as trials:
             print_json(plain(document_of(driver.progress, trials)), stdout)
@@ -106,6 +108,16 @@ def run(
     if board:
         _show_standings([p.run for p in driver.progress], leaderboards, err if as_json else out)
     return epilogue(driver, full)
+
+
+def _what_submit_refuses(cells: "Sequence[Cell]") -> str | None:
+    """Said before hours are spent on what no leaderboard takes."""
+    from kbench.leaderboard.submission import refusal
+
+    if reasons := [reason for cell in cells if (reason := refusal(cell))]:
+        which = "this" if len(cells) == 1 else f"{len(reasons)} of these {len(cells)} cells"
+        return f"for your own use: `kbench submit` would not take {which} ({reasons[0]})"
+    return None
 
 
 def _show_standings(runs: "Sequence[CellRun]", leaderboards: Path, to: "Console") -> None:
@@ -168,6 +180,8 @@ def plan(
         task_params=settings_from(set_ or ()), seeds=seeds, distribution=distribution,
         extrapolate=extrapolate, match=match, reference=reference, device=device, backend=backend,
     ).cells()  # fmt: skip
+    if note := _what_submit_refuses(cells):
+        say(note)
     workers = worker_count(workers, device)
     from rich.table import Table
 

@@ -64,7 +64,7 @@ class Settings(document.Settings):
     protocol: Name
     """Name and version, as in `quick-1`."""
     lengths: Annotated[list[Length], Field(min_length=2, max_length=50)]
-    seeds: Annotated[list[Count], Field(min_length=1, max_length=50)]
+    seeds: Annotated[list[Count], Field(min_length=1, max_length=1000)]
     distribution: Literal["fixed", "uniform", "short-to-long"] | None
     extrapolate: Annotated[list[Length], Field(max_length=20)]
 

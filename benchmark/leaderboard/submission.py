@@ -8,10 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from kbench.errors import KbenchError
-from kbench.leaderboard.entry import SCHEMA_VERSION, Entry, packaged, parse
-from kbench.leaderboard.place import command
+from kbench.leaderboard.entry import SCHEMA_VERSION, Entry, Settings, packaged, parse
+from kbench.leaderboard.place import command, location
+from kbench.provenance import revision
 from kbench.registry import models, tasks
+from kbench.report.document import first_problem
 from kbench.report.readings import errors, result
 from kbench.statistics.search import Probe
 from kbench.study.cell import Cell
@@ -60,6 +64,39 @@ def build(cell: Cell, store: Store, by: str | None = None) -> Entry:
             f"measure anew: {command(cell)} --store .kbench-clean"
         )
     return _entry(run, found, by)
+
+
+def refusal(cell: Cell) -> str | None:
+    """Why no entry will be made of what a cell measures here, as far as that is known before."""
+    try:
+        location(cell)
+        _ensure_comparable(cell, f"{cell.model} {cell.task} {cell.supervision}")
+        settings_of(cell)
+    except KbenchError as error:
+        return str(error)
+    return not_clean(revision())
+
+
+def settings_of(cell: Cell) -> dict[str, Any]:
+    """As an entry states them; raises KbenchError where an entry cannot."""
+    spec = cell.spec()
+    stated = {
+        **{
+            name: spec[name]
+            for name in ("model", "model_version", "size", "backend", "task", "task_version",
+                         "task_params", "supervision")
+        },
+        "protocol": cell.protocol.id,
+        "lengths": cell.lengths,
+        "seeds": cell.seeds,
+        "distribution": cell.distribution,
+        "extrapolate": cell.extrapolate,
+    }  # fmt: skip
+    try:
+        Settings.model_validate(json.loads(json.dumps(stated)))
+    except ValidationError as error:
+        raise KbenchError(first_problem(error, "the settings")) from None
+    return stated
 
 
 def _ensure_comparable(cell: Cell, name: str) -> None:
@@ -128,21 +165,9 @@ def _entry(run: CellRun, found: Sequence[tuple[Trial, TrialResult]], by: str | N
         }
         for trial, stored in found
     ]
-    spec = cell.spec()
     content: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
-        "settings": {
-            **{
-                name: spec[name]
-                for name in ("model", "model_version", "size", "backend", "task", "task_version",
-                             "task_params", "supervision")
-            },
-            "protocol": cell.protocol.id,
-            "lengths": cell.lengths,
-            "seeds": cell.seeds,
-            "distribution": cell.distribution,
-            "extrapolate": cell.extrapolate,
-        },
+        "settings": settings_of(cell),
         "results": {name: readings[name] for name in RESULTS},
         "provenance": {
             "submitted_by": by,

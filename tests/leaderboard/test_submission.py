@@ -7,6 +7,7 @@ from conftest import FakeExecutor, board_cell, invented_result, learned_from, ma
 
 from kbench import protocol as protocols
 from kbench.errors import KbenchError
+from kbench.leaderboard import submission
 from kbench.leaderboard.place import command
 from kbench.leaderboard.submission import build
 from kbench.recipe import plain
@@ -152,3 +153,27 @@ def test_why_runs_failed_stands_in_the_entry_and_decides_as_it_did(store):
     assert run.verdict == entry.results.kappa.verdict == "not-learned"
     assert entry.results.n_star["joint"].failures == {"unfit": 5}
     assert {row.failure for row in entry.trials} == {None, "unfit", "memorised"}
+
+
+CLEAN = {"revision": "0123456789" * 4, "dirty": False}
+
+
+@pytest.mark.parametrize(("changes", "here", "reason"), [
+    ({}, CLEAN, None),
+    ({"seeds": range(1, 61)}, CLEAN, None),
+    ({"seeds": range(1, 2001)}, CLEAN, "seeds: List should have at most 1000 items"),
+    ({"seeds": (1,)}, CLEAN, "1 seeds, quick-1 has 3"),
+    ({"model": "mödel.py:M"}, CLEAN, "'own.mödel.M' makes no file name"),
+    ({"size": {"width": 8, "layers": 1}}, CLEAN, "compares presets"),
+    ({"lengths": tuple(range(2, 90))}, CLEAN, "lengths: List should have at most 50 items"),
+    ({}, {"revision": None, "dirty": None}, "no clone of its repository"),
+    ({}, CLEAN | {"dirty": True}, "uncommitted changes"),
+])  # fmt: skip
+def test_what_is_refused_is_said_before_anything_is_measured(monkeypatch, changes, here, reason):
+    monkeypatch.setattr(submission, "revision", lambda: here)
+    cell = dataclasses.replace(
+        board_cell(), **{k: tuple(v) if k == "seeds" else v for k, v in changes.items()}
+    )
+    found = submission.refusal(cell)
+    assert (found is None) == (reason is None), found
+    assert (reason or "") in (found or "")
