@@ -17,20 +17,24 @@ def seen_prefixes(training: Split, validation: Split) -> float:
     knows its training set by heart knows these positions too. Under `outcome` and `cot` the whole
     input stands before the first target, so that there are none.
     """
-    seen = np.isin(_positions(validation), _positions(training))
-    return float(seen.mean()) if len(seen) else 0.0
+    is_judged = validation.targets != IGNORE
+    return float(is_seen(training, validation)[is_judged].mean()) if is_judged.any() else 0.0
+
+
+def is_seen(training: Split, validation: Split) -> np.ndarray:
+    """seen_NT: which supervised positions of the validation set the training set holds."""
+    known = _positions(training)[training.targets != IGNORE]
+    return (validation.targets != IGNORE) & np.isin(_positions(validation), known)
 
 
 def _positions(split: Split) -> np.ndarray:
-    """A hash of 64 bits of the prefix and the target of every supervised position."""
-    found = []
+    """A hash of 64 bits [N, T] of every prefix and the target at its end."""
+    found = np.empty(split.tokens.shape, dtype=np.uint64)
     prefix = np.zeros(len(split.tokens), dtype=np.uint64)
     for t in range(split.tokens.shape[1]):
         prefix = _mixed(prefix + split.tokens[:, t].astype(np.uint64) + np.uint64(1))
-        target = split.targets[:, t]
-        is_judged = target != IGNORE
-        found.append(_mixed(prefix[is_judged] ^ _mixed(target[is_judged].astype(np.uint64))))
-    return np.concatenate(found)
+        found[:, t] = _mixed(prefix ^ _mixed(split.targets[:, t].astype(np.uint64)))
+    return found
 
 
 def _mixed(x: np.ndarray) -> np.ndarray:
