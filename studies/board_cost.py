@@ -29,7 +29,7 @@ from side_by_side import laid_out
 from kbench.leaderboard import board
 
 BOARD = Path(__file__).parents[1] / "leaderboards"
-PROTOCOL = "quick"
+PROTOCOL = "quick-1"
 BATCH = 64
 DRAWN = 6
 """Trials that are priced of every cell."""

@@ -48,7 +48,8 @@ for found in kbench.check("leaky.py:Leaky"):
 
 # %% [markdown]
 # How many samples does it need, next to an LSTM and a transformer? Lengths 3 and 4 and two seeds
-# take about a minute; leave both out for the whole measurement. What is stored in `.kbench/` is not
+# take about a minute with `quick-1`, the shortest protocol; leave all three out for a whole
+# measurement with the default. What is stored in `.kbench/` is not
 # run again, so an interrupted cell resumes where it stopped.
 
 # %%
@@ -58,6 +59,7 @@ results = kbench.run(
     supervision="aligned",
     lengths=(3, 4),
     seeds=2,
+    protocol="quick-1",
     progress=False,
 )
 results
