@@ -90,7 +90,7 @@ def main() -> None:
                     store = Path(scratch) / f"{commit} {name} {round_}"
                     start = time.perf_counter()
                     words = shlex.split(COMMANDS[name])
-                    # By its full name, which the first version does not know, where there is another.
+                    # The first version knows no full names.
                     if (folder / "kbench" / "protocols" / "quick-2.yaml").exists():
                         words += ["--protocol", "quick-1"]
                     kbench(folder, "run", *words, "--store", str(store))
