@@ -26,6 +26,21 @@ SEVERAL_LOOKS, MANY_LOOKS = 0.985, 0.99
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FarOff:
+    """End a run sooner that has learned its training set by heart and is far from eps.
+
+    That is: over the last `patience` steps its training loss stayed below `by_heart` times its
+    validation loss, the smallest validation loss of the run is above `loss`, and even if
+    log(validation loss) went on falling `slack` times as fast as from the smallest of the
+    `patience` steps before to the smallest of these, it would not be below eps in time.
+    """
+
+    patience: int
+    loss: float
+    by_heart: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Futility:
     """End a run that has learned its training set by heart and is too slow to reach eps.
 
@@ -36,6 +51,13 @@ class Futility:
 
     patience: int
     slack: float
+    far_off: FarOff | None = None
+    """What ends a run sooner; nothing does where it is left out."""
+
+    @property
+    def shortest(self) -> int:
+        """Steps that a run goes at least before it is ended."""
+        return min(self.patience, self.far_off.patience if self.far_off else self.patience)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -201,7 +223,10 @@ def from_dict(content: Any, where: str) -> Protocol:
     top = dict(_mapping(content, where))
     training = dict(_mapping(top.get("training"), f"{where}: training"))
     if training.get("futility") is not None:
-        training["futility"] = _build(Futility, training["futility"], f"{where}: futility")
+        futility = dict(_mapping(training["futility"], f"{where}: futility"))
+        if futility.get("far_off") is not None:
+            futility["far_off"] = _build(FarOff, futility["far_off"], f"{where}: futility: far_off")
+        training["futility"] = _build(Futility, futility, f"{where}: futility")
     if "recipes" not in top:
         rates, batch_size = top.pop("learning_rates", None), training.pop("batch_size", None)
         top["recipes"] = _plain(rates, batch_size, where)
@@ -236,6 +261,7 @@ def _check(protocol: Protocol, where: str) -> None:
     """Numbers that cannot be meant."""
     training, search = protocol.training, protocol.search
     looks = list(protocol.seeds.looks)
+    far_off = training.futility and training.futility.far_off
     seeds = protocol.seeds
     wanted = {
         "name must be made of letters, digits, `.`, `_`, `+` and `-`, 64 at most": (
@@ -253,6 +279,15 @@ def _check(protocol: Protocol, where: str) -> None:
         "training: futility needs a patience from 1 to 10^9 and a slack above 0": (
             training.futility is None
             or (1 <= training.futility.patience <= MOST and training.futility.slack > 0)
+        ),
+        "training: futility: far_off needs a patience from 1 to 10^9, a loss above eps, and a "
+        "by_heart above 0 and at most 1": (
+            not far_off
+            or (
+                1 <= far_off.patience <= MOST
+                and training.eps < far_off.loss <= 1000
+                and 0 < far_off.by_heart <= 1
+            )
         ),
         "recipes must all differ, in their names and in their numbers": (
             len({r.name for r in protocol.recipes}) == len(set(protocol.recipes))

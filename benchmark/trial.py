@@ -25,7 +25,11 @@ def digest(value: Any) -> str:
 
 @functools.cache
 def _plain(training: Training) -> dict[str, Any]:
-    return dataclasses.asdict(training)
+    """As JSON has it; without what earlier protocols could not say, so that their keys stay."""
+    plain = dataclasses.asdict(training)
+    if training.futility and not training.futility.far_off:
+        del plain["futility"]["far_off"]
+    return plain
 
 
 def _without_folder(name: str) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from recipes import CANDIDATES, PLENTY, TRAINING, known
 from scipy.stats import beta
 
-from kbench.protocol import Futility
+from kbench.protocol import FarOff, Futility
 
 EPS = TRAINING.eps
 PATIENCES = (150, 200, 300, 450, 600, 900)
@@ -37,33 +37,48 @@ def ended(curve: list[list[float]], rule: Futility | None, budget: int) -> Ended
     """As `kbench.training.member` decides it, from step, validation and training loss."""
     best_at: list[tuple[int, float, float]] = []
     best = fit_best = math.inf
-    not_by_heart = 0
-    for step, loss, fit in curve:
+    not_by_heart = not_far_off = 0
+    far_off = rule.far_off if rule else None
+    for i, (step, loss, fit) in enumerate(curve):
         if step > budget:
             break
         best, fit_best = min(best, loss), min(fit_best, fit)
         best_at.append((step, best, fit_best))
         if fit >= loss / 2:
             not_by_heart = step
+        if far_off and (fit >= far_off.by_heart * loss or best <= far_off.loss):
+            not_far_off = step
         if loss < EPS:
             return Ended(step, True, None)
         start = step - rule.patience if rule else -1
         if rule and not_by_heart <= start and best_at[0][0] <= start:
             foreseen = [
-                _extrapolated(best_at, rule, *of, budget) for of in ((1, rule.slack), (2, 1.0))
+                _extrapolated(best_at, rule.patience, *of, budget)
+                for of in ((1, rule.slack), (2, 1.0))
             ]
             if foreseen[0] > math.log(EPS):
                 memorised = fit_best < EPS or foreseen[1] < math.log(EPS)
+                return Ended(step, False, "memorised" if memorised else "unfit")
+        if rule and far_off and not_far_off <= step - far_off.patience:
+            lately, before = (
+                [of for at, of, _ in curve[: i + 1] if end - far_off.patience < at <= end]
+                for end in (step, step - far_off.patience)
+            )
+            fall = min(math.log(min(lately) / min(before)), 0) if before else -math.inf
+            pace = rule.slack * fall / far_off.patience
+            if math.log(min(lately)) + pace * (budget - step) > math.log(EPS):
+                fits = _extrapolated(best_at, rule.shortest, 2, 1.0, budget) < math.log(EPS)
+                memorised = fit_best < EPS or fits
                 return Ended(step, False, "memorised" if memorised else "unfit")
     return Ended(best_at[-1][0], False, "memorised" if fit_best < EPS else "unfit")
 
 
 def _extrapolated(
-    best_at: list[tuple[int, float, float]], rule: Futility, which: int, slack: float, budget: int
+    best_at: list[tuple[int, float, float]], patience: int, which: int, slack: float, budget: int
 ) -> float:
     """Log of the least loss by the end of the budget, at `slack` times the pace of late."""
     step = best_at[-1][0]
-    then = [row for row in best_at if row[0] <= step - rule.patience][-1]
+    then = [row for row in best_at if row[0] <= step - patience][-1]
     now = best_at[-1][which]
     pace = math.log(now / then[which]) / (step - then[0])
     return math.log(now) + slack * pace * (budget - step)
@@ -105,6 +120,18 @@ def rules() -> Iterator[Futility]:
     for patience in PATIENCES:
         for slack in SLACKS:
             yield Futility(patience=patience, slack=slack)
+    for by_heart in (0.1, 0.03, 0.01):
+        for loss in (0.1, 0.3, 1.0):
+            for patience in (200, 300, 450):
+                far_off = FarOff(patience=patience, loss=loss, by_heart=by_heart)
+                yield Futility(patience=900, slack=2.0, far_off=far_off)
+
+
+def name_of(rule: Futility) -> str:
+    """`900, 2`, or with far_off `900, 2; 300, 0.3, 0.1`: its patience, loss and by_heart."""
+    far = rule.far_off
+    more = f"; {far.patience}, {far.loss:g}, {far.by_heart:g}" if far else ""
+    return f"{rule.patience}, {rule.slack:g}{more}"
 
 
 def main() -> None:
@@ -124,7 +151,7 @@ def main() -> None:
     for rule in rules():
         chosen, held = tally(first, rule, TRAINING.steps), tally(others, rule, TRAINING.steps)
         print(
-            f"| {rule.patience}, {rule.slack:g} | {chosen.lost} of {chosen.passes} "
+            f"| {name_of(rule)} | {chosen.lost} of {chosen.passes} "
             f"| {held.lost} of {held.passes} ({upper(held.lost, held.passes):.1%}) "
             f"| {held.used:.0%} | {held.reasons_kept:.0%} |"
         )

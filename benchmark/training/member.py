@@ -9,7 +9,7 @@ from torch import Tensor
 from kbench.data.splits import Split, chance, generator, source_of
 from kbench.data.supervision import IGNORE
 from kbench.errors import KbenchError
-from kbench.protocol import Futility
+from kbench.protocol import FarOff, Futility
 from kbench.registry import models, tasks
 from kbench.training.extrapolation import accuracy, longest_input
 from kbench.training.loss import cross_entropy, supervised
@@ -64,7 +64,8 @@ class Member:
         self._best_at: list[tuple[int, float, float]] = []
         """Step, and the smallest validation and training loss until then."""
         self._curve: list[tuple[int, float]] = []
-        self._not_by_heart = 0
+        self._not_by_heart = self._not_far_off = 0
+        """The last steps at which these did not hold."""
         self._fit_sum, self._judged_at = torch.zeros((), device=device), 0
         self.last_validation_loss = self.last_training_loss = math.inf
         self.reason: str | None = None
@@ -128,6 +129,9 @@ class Member:
             self._curve.append((self.steps, loss))
         if fit >= loss / 2:
             self._not_by_heart = self.steps
+        far_off = training.futility and training.futility.far_off
+        if far_off and (fit >= far_off.by_heart * loss or self.best_loss <= far_off.loss):
+            self._not_far_off = self.steps
         if loss < training.eps:
             self.reason = "success"
         elif not math.isfinite(loss):
@@ -159,7 +163,7 @@ class Member:
         futility, eps = self.trial.training.futility, self.trial.training.eps
         memorised = self.best_training_loss < eps
         if self.reason == "futility" and futility and not memorised:
-            memorised = self._extrapolated(futility, which=2) < math.log(eps)
+            memorised = self._extrapolated(futility.shortest, which=2) < math.log(eps)
         return "memorised" if memorised else "unfit"
 
     def _is_futile(self, rule: Futility) -> bool:
@@ -169,21 +173,32 @@ class Member:
         of failure.
         """
         start = self.steps - rule.patience
-        if self._not_by_heart > start or self._best_at[0][0] > start:
-            return False
-        return self._extrapolated(rule, which=1, slack=rule.slack) > math.log(
-            self.trial.training.eps
-        )
+        if self._not_by_heart <= start and self._best_at[0][0] <= start:
+            least = self._extrapolated(rule.patience, which=1, slack=rule.slack)
+            if least > math.log(self.trial.training.eps):
+                return True
+        return bool(rule.far_off) and self._is_far_off(rule.far_off, rule.slack)
 
-    def _extrapolated(self, rule: Futility, which: int, slack: float = 1.0) -> float:
+    def _is_far_off(self, rule: FarOff, slack: float) -> bool:
+        """Far from eps, and not coming nearer as fast as it would have to?"""
+        start = self.steps - rule.patience
+        before = [loss for step, loss in self._curve if start - rule.patience < step <= start]
+        if self._not_far_off > start or not before:
+            return False
+        now = min(loss for step, loss in self._curve if step > start)
+        pace = min(math.log(now / min(before)), 0.0) / rule.patience
+        left = self.trial.training.steps - self.steps
+        return math.log(now) + slack * pace * left > math.log(self.trial.training.eps)
+
+    def _extrapolated(self, patience: int, which: int, slack: float = 1.0) -> float:
         """Log of the smallest validation (1) or training loss (2) by the end of the budget.
 
         Were it to fall on `slack` times as fast as over the last `patience` steps.
         """
-        start = self.steps - rule.patience
+        start = self.steps - patience
         before = [row[which] for row in self._best_at if row[0] <= start][-1]
         now = self._best_at[-1][which]
-        speed = math.log(now / before) / rule.patience
+        speed = math.log(now / before) / patience
         return math.log(now) + slack * speed * (self.trial.training.steps - self.steps)
 
     def accuracy(self, device: str, on_word: Callable[[], None]) -> dict[str, dict[str, float]]:

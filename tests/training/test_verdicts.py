@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trials import TRAINING, TRIAL, a_trial
 
-from kbench.protocol import Futility
+from kbench.protocol import FarOff, Futility
 from kbench.training.loop import train
 from kbench.training.member import Member, validation_interval
 
@@ -128,6 +128,48 @@ def test_futility_remembers_the_best_loss_from_before_the_gap(run_on):
 def test_futility_lets_a_run_that_is_in_time_succeed(run_on):
     result, _ = run_on(falls_to_eps_by(185), **PATIENT)
     assert (result.outcome, result.reason, result.steps) == ("passed", "success", 190)
+
+
+FAR_OFF = {
+    "futility": Futility(
+        patience=100, slack=2.0, far_off=FarOff(patience=30, loss=0.3, by_heart=0.1)
+    ),
+    "steps": 200,
+}
+
+
+@pytest.mark.parametrize(
+    ("curve", "fit", "end"),
+    [
+        pytest.param(lambda step: 1.0, 0.05, 40, id="far off, and stands still"),
+        pytest.param(lambda step: 1 + step / 100, 0.05, 40, id="far off, and rises"),
+        pytest.param(lambda step: 1.0, 0.15, 110, id="not by heart enough"),
+        pytest.param(lambda step: 0.29, 0.01, 110, id="not far off"),
+        pytest.param(lambda step: 0.29 if step == 20 else 1.0, 0.01, 110, id="was near once"),
+        pytest.param(lambda step: 0.31 if step == 20 else 1.0, 0.01, 50, id="never near"),
+        # It rises first: what counts is the pace from the least of 30 steps to that of the next.
+        pytest.param(
+            lambda step: 1.0 if step < 20 else 3.0 * 0.9 ** (max(step - 40, 0) / 3), 0.01, 40,
+            id="rises, and is not awaited",
+        ),
+        pytest.param(falls_to_eps_by(305), 0.0, 110, id="near before it is too slow"),
+    ],
+)  # fmt: skip
+def test_a_run_that_is_far_off_is_ended_sooner(run_on, curve, fit, end):
+    result, _ = run_on(curve, lambda step: fit, **FAR_OFF)
+    assert (result.outcome, result.reason, result.steps) == ("failed", "futility", end)
+
+
+def test_a_run_that_is_far_off_and_fast_enough_is_let_go_on(run_on):
+    result, _ = run_on(lambda step: 9.0 * 0.25 ** (step / 30), lambda step: 0.0, **FAR_OFF)
+    assert (result.outcome, result.steps) == ("passed", 150)
+
+
+def test_a_run_that_was_far_off_has_memorised_its_training_set_or_would_have(run_on):
+    for fit, failure in ((falls_to_eps_by(150), "memorised"), (lambda step: 0.05, "unfit")):
+        result, _ = run_on(lambda step: 3.0, fit, **FAR_OFF)
+        assert (result.reason, result.failure) == ("futility", failure)
+        assert result.steps < 110
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])

@@ -213,7 +213,7 @@ def _row_problems(entry: Entry, cell: Cell) -> Iterator[str]:
             fits = fits and row.steps == training.steps
         elif row.reason == "futility":
             fits = fits and training.futility is not None
-            fits = fits and row.steps > (training.futility.patience if training.futility else 0)
+            fits = fits and row.steps > (training.futility.shortest if training.futility else 0)
         if not fits or (row.best_loss is not None and row.best_loss <= 0):
             yield (
                 f"the trial at {describe(trial)} cannot have ended by {row.reason} after "
