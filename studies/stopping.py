@@ -145,15 +145,17 @@ def main() -> None:
     ]
     first = [row for row in rows if (row["task"], row["n_samples"]) == ("modadd", PLENTY)]
     others = [row for row in rows if row not in first]
+    few = [row for row in others if row["n_samples"] < PLENTY]
     print(f"{len(rows):,} runs of {', '.join(recipes)}\n")
     print("| patience, slack | passes lost, stage 1 | other stages (≤) | steps of failing runs | "
-          "reasons as without |\n|---|---|---|---|---|")  # fmt: skip
+          "with few samples | reasons as without |\n|---|---|---|---|---|---|")  # fmt: skip
     for rule in rules():
         chosen, held = tally(first, rule, TRAINING.steps), tally(others, rule, TRAINING.steps)
         print(
             f"| {name_of(rule)} | {chosen.lost} of {chosen.passes} "
             f"| {held.lost} of {held.passes} ({upper(held.lost, held.passes):.1%}) "
-            f"| {held.used:.0%} | {held.reasons_kept:.0%} |"
+            f"| {held.used:.0%} | {tally(few, rule, TRAINING.steps).used:.0%} "
+            f"| {held.reasons_kept:.0%} |"
         )
     print("\n| budget | runs that pass within it | cells and seeds learned |\n|---|---|---|")
     for budget in (500, 1000, 1500, 2000, 3000, 4000):
