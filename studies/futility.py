@@ -23,7 +23,7 @@ from kbench.statistics.search import Probe
 from kbench.study.cell import Cell
 
 CELLS = {
-    "quick": [
+    "quick-1": [
         ("lstm", "aligned", (5,), (20, 27)),
         ("lstm", "aligned", (7,), (20, 27, 36)),
         ("lstm", "aligned", range(2, 8), (49, 66)),

@@ -22,7 +22,7 @@ SAMPLES = 20_000
 
 
 def trials(model):
-    quick = protocols.load("quick")
+    quick = protocols.load("quick-1")
     training = dataclasses.replace(quick.training, eps=1e-3, steps=3000, futility=None)
     cell = Cell.of(
         model=model,

@@ -1,8 +1,8 @@
 """What the search saves: its steps against plain bisection's and the published procedure's.
 
-    python studies/search.py run quick curves/        (resumes; two workers)
-    python studies/search.py report quick curves/
-    python studies/search.py variants quick curves/
+    python studies/search.py run quick-1 curves/        (resumes; two workers)
+    python studies/search.py report quick-1 curves/
+    python studies/search.py variants quick-1 curves/
 
 `run` trains what plain bisection asks for on every cell below, and what the search of the protocol
 asks for, each run to its full budget or its first success, and records the curves of training and

@@ -12,11 +12,13 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from recipes import CANDIDATES, PLENTY, TRAINING, known
+from recipes import CANDIDATES, FILE, PLENTY, TRAINING, known
 from scipy.stats import beta
 
-from kbench.protocol import FarOff, Futility
+from kbench.protocol import FarOff, Futility, load
 
+NEAR = FILE.with_name("budgets.jsonl")
+"""Runs at sizes down to N* and below."""
 EPS = TRAINING.eps
 PATIENCES = (150, 200, 300, 450, 600, 900)
 SLACKS = (1.0, 2.0, 3.0)
@@ -157,6 +159,10 @@ def main() -> None:
             f"| {held.used:.0%} | {tally(few, rule, TRAINING.steps).used:.0%} "
             f"| {held.reasons_kept:.0%} |"
         )
+    near = [row for row in known(NEAR).values() if row["curve"]]
+    found = tally(near, load("quick-2").training.futility, TRAINING.steps)
+    print(f"\nof {len(near)} runs of the budget study `quick-2` loses {found.lost} of {found.passes} "
+          f"passes, and failing runs take {found.used:.0%} of their steps")  # fmt: skip
     print("\n| budget | runs that pass within it | cells and seeds learned |\n|---|---|---|")
     for budget in (500, 1000, 1500, 2000, 3000, 4000):
         passing = [row for row in rows if ended(row["curve"], None, budget).passed]
