@@ -161,8 +161,10 @@ def main() -> None:
         )
     near = [row for row in known(NEAR).values() if row["curve"]]
     found = tally(near, load("quick-2").training.futility, TRAINING.steps)
-    print(f"\nof {len(near)} runs of the budget study `quick-2` loses {found.lost} of "
-          f"{found.passes} passes, and failing runs take {found.used:.0%} of their steps")  # fmt: skip
+    print(
+        f"\nof {len(near)} runs of the budget study `quick-2` loses {found.lost} of "
+        f"{found.passes} passes, and failing runs take {found.used:.0%} of their steps"
+    )
     print("\n| budget | runs that pass within it | cells and seeds learned |\n|---|---|---|")
     for budget in (500, 1000, 1500, 2000, 3000, 4000):
         passing = [row for row in rows if ended(row["curve"], None, budget).passed]
