@@ -27,12 +27,10 @@ SEVERAL_LOOKS, MANY_LOOKS = 0.985, 0.99
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FarOff:
-    """End a run sooner that has learned its training set by heart and is far from eps.
+    """End a run sooner that knows its training set by heart and is far from eps.
 
-    That is: over the last `patience` steps its training loss stayed below `by_heart` times its
-    validation loss, the smallest validation loss of the run is above `loss`, and even if
-    log(validation loss) went on falling `slack` times as fast as from the smallest of the
-    `patience` steps before to the smallest of these, it would not be below eps in time.
+    Over the last `patience` steps its training loss stayed below `by_heart` times its validation
+    loss, which was never below `loss`, and falls too slowly ("Far off" in docs/protocols.md).
     """
 
     patience: int
@@ -52,11 +50,10 @@ class Futility:
     patience: int
     slack: float
     far_off: FarOff | None = None
-    """What ends a run sooner; nothing does where it is left out."""
 
     @property
     def shortest(self) -> int:
-        """Steps that a run goes at least before it is ended."""
+        """Steps before which no run is ended."""
         return min(self.patience, self.far_off.patience if self.far_off else self.patience)
 
 
@@ -224,8 +221,8 @@ def from_dict(content: Any, where: str) -> Protocol:
     training = dict(_mapping(top.get("training"), f"{where}: training"))
     if training.get("futility") is not None:
         futility = dict(_mapping(training["futility"], f"{where}: futility"))
-        if futility.get("far_off") is not None:
-            futility["far_off"] = _build(FarOff, futility["far_off"], f"{where}: futility: far_off")
+        if far := futility.get("far_off"):
+            futility["far_off"] = _build(FarOff, far, f"{where}: futility: far_off")
         training["futility"] = _build(Futility, futility, f"{where}: futility")
     if "recipes" not in top:
         rates, batch_size = top.pop("learning_rates", None), training.pop("batch_size", None)
@@ -261,7 +258,6 @@ def _check(protocol: Protocol, where: str) -> None:
     """Numbers that cannot be meant."""
     training, search = protocol.training, protocol.search
     looks = list(protocol.seeds.looks)
-    far_off = training.futility and training.futility.far_off
     seeds = protocol.seeds
     wanted = {
         "name must be made of letters, digits, `.`, `_`, `+` and `-`, 64 at most": (
@@ -280,14 +276,12 @@ def _check(protocol: Protocol, where: str) -> None:
             training.futility is None
             or (1 <= training.futility.patience <= MOST and training.futility.slack > 0)
         ),
-        "training: futility: far_off needs a patience from 1 to 10^9, a loss above eps, and a "
-        "by_heart above 0 and at most 1": (
-            not far_off
-            or (
-                1 <= far_off.patience <= MOST
-                and training.eps < far_off.loss <= 1000
-                and 0 < far_off.by_heart <= 1
-            )
+        "training: futility: far_off needs a patience from 1 to 10^9, a loss from eps to 1,000, "
+        "and a by_heart above 0 and at most 1": (
+            not (far := training.futility and training.futility.far_off)
+            or 1 <= far.patience <= MOST
+            and training.eps < far.loss <= 1000
+            and 0 < far.by_heart <= 1
         ),
         "recipes must all differ, in their names and in their numbers": (
             len({r.name for r in protocol.recipes}) == len(set(protocol.recipes))

@@ -4,11 +4,13 @@ import dataclasses
 
 import pytest
 import yaml
-from test_protocol import BRACKET, named, refusal, without
+from conftest import board_cell
+from test_protocol import BRACKET, changed, named, refusal, without
 
 from kbench import protocol, recipe
 from kbench.errors import KbenchError
 from kbench.protocol import from_dict
+from kbench.statistics.search import Probe
 
 WARM = {
     "name": "warm", "learning_rate": 1e-3, "batch_size": 32, "betas": [0.9, 0.98],
@@ -100,3 +102,30 @@ def test_an_earlier_version_may_not_be_taken_either(versions, tmp_path):
     path.write_text(yaml.safe_dump(BRACKET | {"name": "quick", "version": 99}))
     with pytest.raises(KbenchError, match="the name 'quick' is taken"):
         protocol.load(str(path))
+
+
+@pytest.mark.parametrize(
+    "far_off",
+    [
+        {"patience": 30, "loss": 0.3},
+        {"patience": 0, "loss": 0.3, "by_heart": 0.1},
+        {"patience": 30, "loss": 1e-9, "by_heart": 0.1},
+        {"patience": 30, "loss": 0.3, "by_heart": 0},
+        {"patience": 30, "loss": 0.3, "by_heart": 1.5},
+        30,
+    ],
+    ids=str,
+)
+def test_what_ends_runs_that_are_far_off_must_make_sense(far_off):
+    futility = BRACKET["training"]["futility"] | {"far_off": far_off}
+    assert "far_off" in refusal(changed(BRACKET, ("training", "futility"), futility))
+
+
+def test_what_ends_runs_that_are_far_off_is_part_of_the_key_where_there_is_any():
+    cell = board_cell()
+    far = protocol.FarOff(patience=300, loss=0.3, by_heart=0.1)
+    plain = cell.trial(cell.joint, 1, Probe(20, cell.protocol.recipes[0]))
+    assert plain.spec()["training"]["futility"] == {"patience": 150, "slack": 2.0}
+    futility = dataclasses.replace(plain.training.futility, far_off=far)
+    training = dataclasses.replace(plain.training, futility=futility)
+    assert dataclasses.replace(plain, training=training).key() != plain.key()

@@ -15,9 +15,10 @@ def claims(
     ] = Path("leaderboards"),
     as_json: JsonOption = False,
 ) -> None:
-    """Say of each of the paper's ten observations whether the entries support or refute it.
+    """Say of ten published observations, and five claims of kbench's own, what the entries say.
 
-    The rules stand in docs/claims.md, written down before there was an entry.
+    Each is supported, refuted, or there is not enough evidence. The rules stand in docs/claims.md;
+    they were written down before the entries that they judge were measured.
     """
     stdout = claim_stdout() if as_json else None
     from rich import box
@@ -30,8 +31,10 @@ def claims(
     if stdout:
         print_json({"claims": [claim.document() for claim in found]}, stdout)
         return
-    table = Table(box=box.SIMPLE_HEAD, title="The ten observations", title_justify="left",
-                  title_style="bold")  # fmt: skip
+    table = Table(
+        box=box.SIMPLE_HEAD, title_justify="left", title_style="bold",
+        title="Ten published observations, and five claims of kbench's own",
+    )  # fmt: skip
     for column in ("id", "observation", "verdict", "on the board", "elsewhere"):
         table.add_column(column, overflow="fold")
     for claim in found:

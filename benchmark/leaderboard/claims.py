@@ -1,14 +1,21 @@
 """The observations, checked against the leaderboard entries: claims with their verdicts."""
 
 import importlib.resources
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
+from kbench.leaderboard import hypotheses, observations
 from kbench.leaderboard.board import Row
-from kbench.leaderboard.observations import JUDGES, REFUTED, SUPPORTED, TASK, UNDECIDED, Board
+from kbench.leaderboard.observations import REFUTED, SUPPORTED, TASK, UNDECIDED, Board
+
+JUDGES = observations.JUDGES | hypotheses.JUDGES
+OTHER_RECIPES = "5.5"
+"""The claim about the others."""
+FEWEST = 3
+"""Claims that must be decided under two sets of recipes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,8 +82,12 @@ def boards(rows: Iterable[Row]) -> list[Board]:
 def evaluate(rows: Iterable[Row]) -> list[Claim]:
     """Every observation, checked against these entries."""
     everywhere = boards(rows)
-    claims = []
+    claims: list[Claim] = []
     for rule in rules():
+        task = rule.pop("task", TASK)
+        if rule["id"] == OTHER_RECIPES:
+            claims.append(_under_other_recipes(rule, claims, everywhere))
+            continue
         findings = []
         for board in everywhere:
             part = JUDGES[rule["id"]](board)
@@ -87,7 +98,7 @@ def evaluate(rows: Iterable[Row]) -> list[Claim]:
                     Finding(board=board.name, verdict=verdict, figures=part.figures,
                             entries=tuple(places))
                 )  # fmt: skip
-        names = {board.name for board in everywhere if board.cell.task == TASK}
+        names = {board.name for board in everywhere if board.cell.task == task}
         deciding = [f for f in findings if f.board in names and f.verdict != UNDECIDED]
         claims.append(
             Claim(
@@ -100,7 +111,32 @@ def evaluate(rows: Iterable[Row]) -> list[Claim]:
     return claims
 
 
+def _under_other_recipes(
+    rule: Mapping[str, str], claims: Sequence[Claim], everywhere: Sequence[Board]
+) -> Claim:
+    """Do the claims come out alike under protocols that differ in their recipes?"""
+    recipes = {b.name: b.cell.protocol.recipes for b in everywhere if b.cell.task == TASK}
+    protocols = {b.name: b.cell.protocol.id for b in everywhere}
+    findings, agree = [], []
+    for claim in claims:
+        decided: dict[Any, Finding] = {}  # by recipes, the first board of each, which counts most
+        for finding in claim.findings:
+            if finding.board in recipes and finding.verdict != UNDECIDED:
+                decided.setdefault(recipes[finding.board], finding)
+        if len(decided) > 1:
+            verdicts = {protocols[f.board]: f.verdict for f in decided.values()}
+            agree.append(len(set(verdicts.values())) == 1)
+            findings.append(
+                Finding(
+                    board=claim.id, verdict=SUPPORTED if agree[-1] else REFUTED, figures=verdicts,
+                    entries=tuple(sorted({e for f in decided.values() for e in f.entries})),
+                )
+            )  # fmt: skip
+    verdict = REFUTED if False in agree else SUPPORTED if len(agree) >= FEWEST else UNDECIDED
+    return Claim(**rule, verdict=verdict, board=None, findings=tuple(findings))
+
+
 def rules() -> list[dict[str, str]]:
-    """`id`, `observation` and `rule` of each, as in docs/claims.md."""
+    """`id`, `observation` and `rule` of each, as in docs/claims.md; `task` if it is not modadd."""
     file = importlib.resources.files("kbench.leaderboard") / "observations.yaml"
     return yaml.safe_load(file.read_text("utf-8"))

@@ -60,7 +60,7 @@ class Board:
         return sorted({row.model for row in self.kappas} - set(models))
 
 
-def _all_of(parts: Mapping[str, Part], beside: Mapping[str, Part] | None = None) -> Part:
+def all_of(parts: Mapping[str, Part], beside: Mapping[str, Part] | None = None) -> Part:
     """Holds where all do, not where one does not; with the figures of each by its name."""
     decisions = [part.holds for part in parts.values()]
     holds = False if False in decisions else None if None in decisions else True
@@ -121,7 +121,7 @@ def _longest_alone(board: Board, model: str) -> Part:
 
 def _cot_for_transformers(board: Board) -> Part:
     others = {m: _longest_alone(board, m) for m in board.others(TRANSFORMER)}
-    return _all_of({TRANSFORMER: _longest_alone(board, TRANSFORMER)}, others)
+    return all_of({TRANSFORMER: _longest_alone(board, TRANSFORMER)}, others)
 
 
 def _prefers_aligned(board: Board, model: str) -> Part:
@@ -141,7 +141,7 @@ def _prefers_aligned(board: Board, model: str) -> Part:
 
 def _aligned_for_recurrent(board: Board) -> Part:
     others = {m: _prefers_aligned(board, m) for m in board.others(*RECURRENT)}
-    return _all_of({m: _prefers_aligned(board, m) for m in RECURRENT}, others)
+    return all_of({m: _prefers_aligned(board, m) for m in RECURRENT}, others)
 
 
 def _learns(board: Board, model: str) -> Part:
@@ -160,7 +160,7 @@ def _without_supervision(board: Board) -> Part:
     transformer = _learns(board, TRANSFORMER)
     recurrent = {m: _learns(board, m) for m in RECURRENT}
     others = {m: _learns(board, m) for m in board.others(TRANSFORMER, *RECURRENT)}
-    found = _all_of({TRANSFORMER: transformer, **recurrent}, others)
+    found = all_of({TRANSFORMER: transformer, **recurrent}, others)
     holds = None
     if any(p.holds for p in recurrent.values()) and transformer.holds is False:
         holds = True
@@ -201,7 +201,7 @@ def _longer_is_no_better(board: Board, model: str) -> Part:
 
 def _longer_sequences(board: Board) -> Part:
     parts = {f"{m} aligned": _longer_is_better(board, m) for m in RECURRENT}
-    return _all_of(parts | {f"{TRANSFORMER} cot": _longer_is_no_better(board, TRANSFORMER)})
+    return all_of(parts | {f"{TRANSFORMER} cot": _longer_is_no_better(board, TRANSFORMER)})
 
 
 def _short_first(board: Board, model: str) -> Part:
@@ -216,7 +216,7 @@ def _short_first(board: Board, model: str) -> Part:
 
 def _short_sequences(board: Board) -> Part:
     others = {m: _short_first(board, m) for m in board.others(*RECURRENT)}
-    return _all_of({m: _short_first(board, m) for m in RECURRENT}, others)
+    return all_of({m: _short_first(board, m) for m in RECURRENT}, others)
 
 
 def _kappa(board: Board, model: str, supervision: str, holds: Callable[..., bool | None]) -> Part:
@@ -256,24 +256,24 @@ def _about_one(low: float, high: float) -> bool | None:
 
 def _no_sharing(board: Board) -> Part:
     def part(model: str) -> Part:
-        return _all_of({s: _kappa(board, model, s, _at_most_about_one) for s in SUPERVISIONS})
+        return all_of({s: _kappa(board, model, s, _at_most_about_one) for s in SUPERVISIONS})
 
     others = {m: part(m) for m in board.others(TRANSFORMER)}
-    return _all_of({TRANSFORMER: part(TRANSFORMER)}, others)
+    return all_of({TRANSFORMER: part(TRANSFORMER)}, others)
 
 
 def _interference(board: Board) -> Part:
     others = {m: _kappa(board, m, "cot", _far_below_one) for m in board.others(TRANSFORMER)}
-    return _all_of({TRANSFORMER: _kappa(board, TRANSFORMER, "cot", _far_below_one)}, others)
+    return all_of({TRANSFORMER: _kappa(board, TRANSFORMER, "cot", _far_below_one)}, others)
 
 
 def _sharing(board: Board) -> Part:
     def part(model: str) -> Part:
         above = {s: _kappa(board, model, s, _above_one) for s in ("outcome", "aligned")}
-        return _all_of(above | {"cot": _kappa(board, model, "cot", _about_one)})
+        return all_of(above | {"cot": _kappa(board, model, "cot", _about_one)})
 
     others = {m: part(m) for m in board.others(*RECURRENT)}
-    return _all_of({m: part(m) for m in RECURRENT}, others)
+    return all_of({m: part(m) for m in RECURRENT}, others)
 
 
 def _falls_with_length(board: Board, model: str = "dense-ssm") -> Part:
@@ -304,7 +304,7 @@ def _falls_with_length(board: Board, model: str = "dense-ssm") -> Part:
 
 
 def _longer_is_cheaper(board: Board) -> Part:
-    return _all_of({"dense-ssm aligned": _falls_with_length(board)})
+    return all_of({"dense-ssm aligned": _falls_with_length(board)})
 
 
 def _extrapolation(board: Board) -> Part:

@@ -177,7 +177,7 @@ class Member:
             least = self._extrapolated(rule.patience, which=1, slack=rule.slack)
             if least > math.log(self.trial.training.eps):
                 return True
-        return bool(rule.far_off) and self._is_far_off(rule.far_off, rule.slack)
+        return rule.far_off is not None and self._is_far_off(rule.far_off, rule.slack)
 
     def _is_far_off(self, rule: FarOff, slack: float) -> bool:
         """Far from eps, and not coming nearer as fast as it would have to?"""

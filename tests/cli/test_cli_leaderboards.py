@@ -155,6 +155,7 @@ def test_claims_as_json(folder):
     claims = json.loads(done.stdout)["claims"]
     assert [c["id"] for c in claims] == [
         "3.1", "3.2", "3.3", "3.4", "3.5", "4.1", "4.2", "4.3", "4.4", "4.5",
+        "5.1", "5.2", "5.3", "5.4", "5.5",
     ]  # fmt: skip
     for claim in claims:
         assert {"id", "verdict", "rule", "figures", "entries"} <= set(claim)

@@ -279,7 +279,7 @@ def test_claims_are_there_with_verdict_rule_and_entries(rows, parsed, found):
     text = parsed["claims.html"].text
     claims = evaluate(rows)
     assert [c.id for c in claims if f"claim-{c.id}" not in parsed["claims.html"].ids] == []
-    assert text.count("Rule.") == len(claims) == 10
+    assert text.count("Rule.") == len(claims) == 15
     used = {place for c in claims for place in c.document()["entries"]}
     assert used
     for place in used:

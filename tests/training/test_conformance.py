@@ -16,7 +16,6 @@ from kbench.training.conformance import (
     Subject,
     check,
     ensure_usable,
-    not_lengthened,
 )
 
 
@@ -374,47 +373,3 @@ def test_answers_at_some_positions_are_those_of_all(answer, problem):
     (found,) = (c for c in check(subject(Asked)) if c.name == "positions")
     assert found.passed is (problem is None)
     assert (problem or "those of all") in found.detail
-
-
-class Positions(Mean):
-    def __init__(self, vocab_size, max_len, width=8):
-        super().__init__(vocab_size, max_len, width)
-        self.positions = nn.Parameter(torch.zeros(max_len, width))
-
-    def mix(self, x):
-        return super().mix(x + self.positions[: x.shape[1]])
-
-
-class FromTheEnd(Positions):
-    """A table of offsets that ends with the nearest, as relative positions often do."""
-
-    def mix(self, x):
-        return Mean.mix(self, x + self.positions.flip(0)[: x.shape[1]])
-
-
-class ByItsLength(Mean):
-    def __init__(self, vocab_size, max_len, width=8):
-        super().__init__(vocab_size, max_len, width)
-        self.scale = 1 / max_len
-
-    def mix(self, x):
-        return self.scale * super().mix(x)
-
-
-@pytest.mark.parametrize(
-    ("model", "why"),
-    [
-        (Mean, None),
-        (Positions, None),
-        (
-            FromTheEnd,
-            r"predicts otherwise than built for 8, .* \(positions has another shape there\)",
-        ),
-        (ByItsLength, r"it hangs on max_len"),
-    ],
-)
-def test_a_model_that_longer_inputs_would_change_is_not_tested_on_them(model, why):
-    (longer,) = (c for c in check(subject(model)) if c.name == "longer")
-    assert longer.passed
-    assert re.search(why or "^can be tested", longer.detail), longer.detail
-    assert (not_lengthened(subject(model)) is None) == (why is None)
