@@ -29,9 +29,8 @@ SEVERAL_LOOKS, MANY_LOOKS = 0.985, 0.99
 class FarOff:
     """End a run sooner that knows its training set by heart and is far from eps.
 
-    Over the last `patience` steps its training loss stayed below `by_heart` times its validation
-    loss, which was never below `loss`, and falls too slowly ("Far off" in docs/protocols.md).
-    """
+    Its training loss stayed below `by_heart` times its validation loss for `patience` steps; that
+    was never below `loss`, and falls too slowly ("Far off" in docs/protocols.md)."""
 
     patience: int
     loss: float
@@ -70,6 +69,8 @@ class Training:
     max_validation: int
     max_validation_fraction: float
     futility: Futility | None
+    only_new_positions: bool = False
+    """Of validation: those that do not stand, prefix and target, in the training set."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,7 +131,7 @@ class Protocol:
     name: str
     version: int
     presets: str
-    """Which of the models' and tasks' presets it uses: `quick`, `cpu` or `paper`."""
+    """Of the models and tasks: `quick-2`, `cpu`, `paper`."""
     recipes: tuple[Recipe, ...]
     """In the order they are tried; a size passes for a seed when it passes with any of them."""
     seeds: Seeds
@@ -257,8 +258,7 @@ PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 def _check(protocol: Protocol, where: str) -> None:
     """Numbers that cannot be meant."""
     training, search = protocol.training, protocol.search
-    looks = list(protocol.seeds.looks)
-    seeds = protocol.seeds
+    seeds, looks = protocol.seeds, list(protocol.seeds.looks)
     wanted = {
         "name must be made of letters, digits, `.`, `_`, `+` and `-`, 64 at most": (
             PLAIN.fullmatch(protocol.name)

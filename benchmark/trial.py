@@ -29,6 +29,8 @@ def _plain(training: Training) -> dict[str, Any]:
     plain = dataclasses.asdict(training)
     if training.futility and not training.futility.far_off:
         del plain["futility"]["far_off"]
+    if not training.only_new_positions:
+        del plain["only_new_positions"]
     return plain
 
 

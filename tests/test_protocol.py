@@ -132,8 +132,7 @@ def test_a_protocol_is_frozen_all_the_way_down(name):
 
 @pytest.mark.parametrize("rule", RULES)
 def test_every_value_arrives_where_it_belongs(rule):
-    content = RULES[rule]
-    built = dataclasses.asdict(from_dict(content, "mine.yaml"))
+    built = dataclasses.asdict(from_dict(content := RULES[rule], "mine.yaml"))
     expected = {
         **content,
         "recipes": (
@@ -147,6 +146,7 @@ def test_every_value_arrives_where_it_belongs(rule):
     }
     del expected["learning_rates"]
     expected["training"]["futility"] = {**content["training"]["futility"], "far_off": None}
+    expected["training"]["only_new_positions"] = False
     if rule == "bracket":
         expected["search"] = {**content["search"], "audit": False, "likeliest_first": False}
     assert built == expected

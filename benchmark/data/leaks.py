@@ -1,5 +1,7 @@
 """What of a validation set already stands in the training set, though no sample of it does."""
 
+import dataclasses
+
 import numpy as np
 
 from kbench.data.splits import Split
@@ -25,6 +27,17 @@ def is_seen(training: Split, validation: Split) -> np.ndarray:
     """seen_NT: which supervised positions of the validation set the training set holds."""
     known = _positions(training)[training.targets != IGNORE]
     return (validation.targets != IGNORE) & np.isin(_positions(validation), known)
+
+
+def only_new(training: Split, validation: Split) -> Split:
+    """The validation set without the targets that the training set holds.
+
+    Should it hold all of them, which leaves nothing to judge by, then as it is.
+    """
+    targets = np.where(is_seen(training, validation), IGNORE, validation.targets)
+    if (targets == IGNORE).all():
+        return validation
+    return dataclasses.replace(validation, targets=targets.astype(validation.targets.dtype))
 
 
 def _positions(split: Split) -> np.ndarray:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from kbench.data.leaks import only_new
 from kbench.data.splits import Split, chance, generator, source_of
 from kbench.data.supervision import IGNORE
 from kbench.errors import KbenchError
@@ -52,7 +53,8 @@ class Member:
         self.recipe = trial.recipe
         self.optimizer = AdamW(self.model.parameters(), trial.recipe)
         self.tokens, self.targets = _tensors(train, device)
-        self.validation_tokens, self.validation_targets = _tensors(validation, device)
+        judged = only_new(train, validation) if trial.training.only_new_positions else validation
+        self.validation_tokens, self.validation_targets = _tensors(judged, device)
         self.n_targets = int((self.validation_targets != IGNORE).sum())
         self.batch_size = min(trial.recipe.batch_size, trial.n_samples)
         self.interval = validation_interval(len(self.validation_tokens), self.batch_size)

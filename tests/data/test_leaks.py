@@ -4,7 +4,7 @@ import pytest
 from cases import cases, many
 from hypothesis import given
 
-from kbench.data.leaks import seen_prefixes
+from kbench.data.leaks import only_new, seen_prefixes
 from kbench.data.splits import Source
 from kbench.data.supervision import IGNORE
 from kbench.registry import tasks
@@ -53,3 +53,13 @@ def splits(supervision, n_samples):
         max_validation_fraction=0.2,
     )
     return source.splits(n_samples, 1)
+
+
+@many
+@given(case=cases())
+def test_only_new_leaves_the_targets_whose_prefix_no_training_sample_has(case):
+    training, validation = case.source.splits(case.n_samples, case.seed)
+    left, known = only_new(training, validation), set(positions(training))
+    new = [position for position in positions(validation) if position not in known]
+    assert positions(left) == (new or positions(validation))
+    assert left.tokens is validation.tokens

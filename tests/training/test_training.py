@@ -182,6 +182,31 @@ def test_validation_loss_is_the_mean_over_all_supervised_positions(monkeypatch, 
     assert m.validation_loss() == pytest.approx(nats.mean().item(), rel=1e-5)
 
 
+def test_a_protocol_may_judge_by_the_positions_that_are_new():
+    m = member(a_trial(n_samples=60, only_new_positions=True))
+    for _ in range(5):
+        m.step()
+    training, validation = splits(m.trial)
+    known = {
+        tuple(row[: t + 1])
+        for row, targets in zip(training.tokens.tolist(), training.targets.tolist(), strict=True)
+        for t, target in enumerate(targets)
+        if target != IGNORE
+    }
+    nats = iter(nats_by_hand(m.model, validation.tokens, validation.targets).tolist())
+    new = [
+        nat
+        for row, targets in zip(
+            validation.tokens.tolist(), validation.targets.tolist(), strict=True
+        )
+        for t, target in enumerate(targets)
+        if target != IGNORE and (nat := next(nats)) and tuple(row[: t + 1]) not in known
+    ]
+    assert 20 < len(new) == m.n_targets < (validation.targets != IGNORE).sum()
+    assert m.validation_loss() == pytest.approx(sum(new) / len(new), rel=1e-5)
+    assert m.trial.key() != a_trial(n_samples=60).key()
+
+
 @pytest.mark.parametrize("model", models.names())
 def test_padding_has_no_influence(model):
     trial = a_trial(model=model, size=models[model].preset("quick"))
