@@ -118,9 +118,11 @@ def _seen_note(runs: Sequence[CellRun]) -> Iterator[str]:
     if shares:
         ends = dict.fromkeys(f"{100 * s:.0f} %" for s in (min(shares), max(shares)))
         span = " to ".join(ends)
+        are_judged = not runs[0].cell.protocol.training.only_new_positions
         yield (
             f"aligned: at N* of the lengths together the training set holds {span} of the "
             "validation positions, with all that comes before them"
+            + ("" if are_judged else "; the others are judged")
         )
 
 
