@@ -29,6 +29,7 @@ nb_custom_formats = {".py": ["jupytext.reads", {"fmt": "py:percent"}]}
 nb_execution_mode = "auto"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 600
+nb_execution_in_temp = True
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
 smartquotes = False

@@ -138,9 +138,12 @@ class Driver:
             if progress.trials_reused:
                 self._stamp(progress)
                 yield progress
+        is_new = True
         while not self._stopping():
             self._elapsed = time.perf_counter() - self._started
-            if not self._store.full:
+            # With every worker busy and nothing new there is nothing to start, and looking again
+            # takes time from the workers.
+            if (is_new or self._executor.idle) and not self._store.full:
                 yield from self._fill()
                 if all(p.run.complete for p in self.progress):
                     break
@@ -150,7 +153,9 @@ class Driver:
                 yield others[0]
                 time.sleep(_POLL_S)
                 continue
-            for finished in self._executor.finished():
+            ended = self._executor.finished()
+            is_new = bool(ended)
+            for finished in ended:
                 if news := self._take(finished):
                     yield news
         if self._store.full:
