@@ -14,35 +14,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from task_samples import draw, make, simulate_all, vocabulary
 
 from kbench.data import splits as data
 from kbench.data.splits import Source, universe
 from kbench.errors import KbenchError
-from kbench.registry import tasks
-
-
-def make(name, **params):
-    return tasks[name].cls(**params)
-
-
-def vocabulary(task):
-    """What each token is called; no two share a name."""
-    names = [task.token_name(token) for token in range(task.vocab_size)]
-    assert len(set(names)) == len(names)
-    return names
-
-
-def draw(task, n, cases):
-    """Inputs and states of one case's share of a task's 10,000 random samples, as lists."""
-    radices = task.radices(n)
-    digits = np.random.default_rng(n).integers(0, radices, (10_000 // cases + 1, len(radices)))
-    return [tokens.tolist() for tokens in task.simulate(digits, n)]
-
-
-def simulate_all(task, n):
-    """Inputs and states of every sample of length n."""
-    return task.simulate(np.array(list(itertools.product(*map(range, task.radices(n))))), n)
-
 
 GROUPS = {  # how many elements there are of each order, as known from mathematics
     "S3": {1: 1, 2: 3, 3: 2},
