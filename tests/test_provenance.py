@@ -56,7 +56,7 @@ def test_every_packaged_model_and_task_has_a_digest_of_its_own():
         ),
         (models, ["mamba-neg"], "mamba"),
         (models, ["deltaproduct"], "deltanet"),
-        (tasks, ["automaton", "cycle"], "permutation"),
+        (tasks, ["automaton", "composition", "cycle"], "permutation"),
         (tasks, ["parity"], "modadd"),
     ],
 )

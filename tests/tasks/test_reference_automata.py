@@ -167,3 +167,48 @@ def test_automata_are_asked_for_on_the_command_line(setting, kbench_here, tmp_pa
     )
     assert done.returncode == 0, done.stderr
     assert "\n4 samples in all" in done.stdout
+
+
+RINGS = [("Z3", "Z3", 6), ("Z5", "Z2", 7), ("Z2", "Z12", 1), ("Z7", "Z4", 20)]
+
+
+@pytest.mark.parametrize(("first", "second", "n"), RINGS)
+def test_composition_of_counters_agrees_with_two_hands_moved_in_turns(first, second, n):
+    task = make("composition", first=first, second=second)
+    names = vocabulary(task)
+    hours = {"a": int(first[1:]), "b": int(second[1:])}
+    assert names == [f"{hand}{hour}" for hand in "ab" for hour in range(hours[hand])]
+    for x, s in zip(*draw(task, n, len(RINGS)), strict=True):
+        at = {"a": 0, "b": 0}
+        for k, (token, state) in enumerate(zip(x, s, strict=True)):
+            hand = "ab"[k % 2]
+            assert names[token][0] == hand
+            for _ in range(int(names[token][1:])):
+                at[hand] = 0 if at[hand] == hours[hand] - 1 else at[hand] + 1
+            assert names[state] == f"{hand}{at[hand]}"
+
+
+@pytest.mark.parametrize(("first", "second"), [("S3", "A4"), ("Q8", "S3")])
+def test_composition_does_to_each_machine_what_permutation_does_to_one(first, second):
+    # What `permutation` does is held to points followed through cycles.
+    task = make("composition", first=first, second=second)
+    size = make("permutation", group=first).vocab_size
+    inputs, states = (np.array(a) for a in draw(task, 9, 10))
+    for at, offset, group in ((slice(0, None, 2), 0, first), (slice(1, None, 2), size, second)):
+        alone = make("permutation", group=group)
+        x, s = alone.simulate(inputs[:, at] - offset, inputs[:, at].shape[1])
+        assert (x + offset == inputs[:, at]).all() and (s + offset == states[:, at]).all()
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"first": "Z0", "second": "Z3"}, "unknown group 'Z0'"),
+        ({"first": "Z3", "second": "S"}, "unknown group 'S'"),
+        ({"first": 3, "second": "Z3"}, "first must be the name of a group, got 3"),
+    ],
+)
+def test_machines_that_make_no_sense_are_refused_in_one_line(params, message):
+    with pytest.raises(KbenchError, match=message) as refused:
+        make("composition", **params)
+    assert "\n" not in str(refused.value)
