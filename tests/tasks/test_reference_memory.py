@@ -50,7 +50,37 @@ def test_recall_with_hops_meets_lookup(hops):
     assert {tuple(x): s[0] for x, s in zip(inputs, states, strict=True)} == answers
 
 
+HOUSES = [(2, 2, 6), (1, 2, 1), (2, 3, 9), (4, 4, 12), (3, 11, 5), (12, 2, 4)]
+
+
+@pytest.mark.parametrize(("objects", "boxes", "n"), HOUSES)
+def test_tracking_agrees_with_boxes_as_sets(objects, boxes, n):
+    task = make("tracking", objects=objects, boxes=boxes)
+    names, letters = vocabulary(task), "abcdefghijkl"[:objects]
+    moves = {f"{what}>{to}" for what in letters for to in range(boxes)}
+    moves |= {f"{box}>{to}" for box, to in itertools.permutations(range(boxes), 2)}
+    assert {name for name in names if ">" in name} == moves
+    for x, s in zip(*draw(task, n, len(HOUSES)), strict=True):
+        words, said = [names[token] for token in x], []
+        inside = {str(box): set() for box in range(boxes)}
+        for letter, word in zip(letters, words[:objects], strict=True):
+            inside[word.removeprefix("@")].add(letter)
+        for move in words[objects:-1]:
+            what, to = move.split(">")
+            moved = {what} if what in letters else inside[what]
+            inside = {box: held - moved for box, held in inside.items()}
+            inside[to] |= moved
+            places = [next(b for b, held in inside.items() if x in held) for x in letters]
+            said.append(("." if boxes > 10 else "").join(places))
+        asked = inside[words[-1].removeprefix("?")]
+        assert [names[state] for state in s] == [*said, f"{{{''.join(sorted(asked))}}}"]
+
+
 REFUSED = [
+    *(("tracking", {"objects": k, "boxes": 2}, f"objects must .* got {k}") for k in (0, 1.5)),
+    *(("tracking", {"objects": 2, "boxes": k}, f"boxes must .* got {k}") for k in (-1, 1, True)),
+    ("tracking", {"objects": 13, "boxes": 2}, r"boxes\^objects .* 4,096 .* got 2\^13"),
+    ("tracking", {"objects": 5, "boxes": 6}, r"boxes\^objects .* 4,096 .* got 6\^5"),
     *(("recall", {"keys": k, "pairs": 2}, f"keys must .* got {k}") for k in (-1, 1, 2.5)),
     *(("recall", {"keys": 4, "pairs": p}, f"pairs must .* got {p}") for p in (1, 5, True)),
     *(("recall", {"keys": 4, "pairs": 2, "hops": h}, f"hops .* got {h}") for h in (-1, 1.5)),
@@ -74,6 +104,7 @@ def read(task, text):
 
 DOCSTRINGS = [
     ("recall", {"keys": 4, "pairs": 2}, "b 2 d 1 d b d", "1 2 1"),
+    ("tracking", {"objects": 2, "boxes": 2}, "@0 @0 a>1 1>0 b>1 ?0", "10 00 01 {a}"),
 ]
 
 

@@ -261,6 +261,10 @@ COUNTS = [
     (make("gridnav", w=3, h=3, walls=2), lambda n: 4**n),
     (make("registers", r=2, m=3), lambda n: 6 ** (n - 1) * 2),
     (make("registers", r=3, m=5), lambda n: 15 ** (n - 1) * 3),
+    (make("automaton", name="cycle"), lambda n: 3**n),
+    (make("recall", keys=4, pairs=3), lambda n: 24 * 4**3 * 3**n),
+    (make("composition", first="Z3", second="Z4"), lambda n: 3 ** -(-n // 2) * 4 ** (n // 2)),
+    (make("tracking", objects=2, boxes=3), lambda n: 9 * 12 ** (n - 1) * 3),
 ]
 
 
