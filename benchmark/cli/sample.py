@@ -30,8 +30,9 @@ def sample(
 ) -> None:
     """Print samples as a model reads them, with its targets below."""
     from kbench.data.splits import answer_counts, chance, stream, universe
-    from kbench.data.supervision import SUPERVISIONS, supervise
+    from kbench.data.supervision import SUPERVISIONS, laid_out, steps_of
     from kbench.report.format import parameters_text
+    from kbench.tasks import NONE
 
     if count < 1:
         raise KbenchError(f"--count is a number of samples, at least 1, got {count}")
@@ -52,15 +53,17 @@ def sample(
     )
     size = f"{there_are:,}" if there_are < 10**15 else f"about 10^{math.log10(there_are):.0f}"
     out.print(
-        f"{size} samples in all; {(answers > 0).sum()} different answers, "
+        f"{size} samples in all; {len(answers)} different answers, "
         f"the best constant one is right in {chance(made, n):.3g} of all",
         highlight=False,
     )
-    inputs, states = made.simulate(stream(made, n, seed, min(count, there_are)), n)
+    steps = steps_of(made, stream(made, n, seed, min(count, there_are)), n)
     for way in dict.fromkeys(supervision or SUPERVISIONS):
         out.print(f"\n{way}", style="bold", highlight=False)
-        for pair in zip(*supervise(way, inputs, states, made.vocab_size), strict=True):
-            _print(made, *pair)
+        rows = laid_out(way, steps, made.vocab_size)
+        for tokens, targets in zip(rows.tokens, rows.targets, strict=True):
+            is_there = tokens != NONE
+            _print(made, tokens[is_there], targets[is_there])
 
 
 def _print(task: "Task", tokens: "np.ndarray", targets: "np.ndarray") -> None:

@@ -13,7 +13,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from kbench.data.supervision import IGNORE, supervise
+from kbench.data.supervision import IGNORE, steps_of, supervise
 from kbench.registry import tasks
 from kbench.tasks import Task
 from kbench.trial import Trial
@@ -73,12 +73,12 @@ ANSWERS = 8 * BLOCK
 
 
 def answer_counts(task: Task, n: int) -> np.ndarray:
-    """How often each token is the answer at length n [vocab_size].
+    """How often each of the answers that occur is the answer at length n, in their order.
 
     Over the whole universe where it has at most ANSWERS samples, otherwise over as many draws.
     """
     radices, size = task.radices(n), universe(task, n)
-    counts = np.zeros(task.vocab_size, dtype=np.int64)
+    answers = []
     for start in range(0, min(size, ANSWERS), BLOCK):
         if size <= ANSWERS:
             index = np.arange(start, min(start + BLOCK, size))
@@ -86,9 +86,8 @@ def answer_counts(task: Task, n: int) -> np.ndarray:
         else:
             draw = generator(0, "answers", n, start)
             digits = draw.integers(0, radices, (BLOCK, len(radices)), dtype=np.int32)
-        _, states = task.simulate(digits, n)
-        counts += np.bincount(states[:, -1], minlength=task.vocab_size)
-    return counts
+        answers.append(steps_of(task, digits, n).answers)
+    return np.unique(np.concatenate(answers), axis=0, return_counts=True)[1]
 
 
 def chance(task: Task, n: int) -> float:
@@ -245,8 +244,7 @@ class Source:
         return self.task.vocab_size + 1
 
     def _supervise(self, digits: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-        inputs, states = self.task.simulate(digits, n)
-        return supervise(self.supervision, inputs, states, self.task.vocab_size)
+        return supervise(self.supervision, steps_of(self.task, digits, n), self.task.vocab_size)
 
     def _assemble(self, lengths: np.ndarray, digits: Mapping[int, np.ndarray]) -> Split:
         """Put each length's samples, in stream order, where the draw of lengths wants them."""

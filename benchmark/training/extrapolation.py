@@ -1,5 +1,6 @@
 """How a trained model does at lengths that it was not trained on."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from kbench.data.splits import Source, stream, universe
-from kbench.data.supervision import prompt
+from kbench.data.supervision import Rows, laid_out, steps_of
 from kbench.training.modules import has_extend
 
 SAMPLES = 1_000
@@ -19,8 +20,8 @@ CHUNK_TOKENS = 8192
 
 def longest_input(source: Source, n: int) -> int:
     """T: what a model reads, its own words included, until it has given the answer at length n."""
-    tokens, words = _prompts(source, n, np.zeros((1, len(source.task.radices(n))), dtype=np.int32))
-    return tokens.shape[1] + words - 1
+    digits = np.zeros((1, len(source.task.radices(n))), dtype=np.int32)
+    return _rows(source, n, digits).tokens.shape[1]
 
 
 @torch.no_grad()
@@ -34,40 +35,42 @@ def accuracy(
 ) -> float:
     """Share of right answers among SAMPLES samples of length n, the model saying its own chain.
 
+    An answer is right when all of its tokens are. The model says as many words as the chain has.
     `on_word` is called before each forward pass, and may raise to give the test up.
     """
     count = min(SAMPLES, universe(source.task, n))
-    digits = stream(source.task, n, seed, count)
-    tokens, words = _prompts(source, n, digits)
-    _, states = source.task.simulate(digits, n)
+    tokens, targets, is_own, is_answer = _rows(source, n, stream(source.task, n, seed, count))
     right = 0
-    rows = max(1, CHUNK_TOKENS // longest_input(source, n))
+    rows = max(1, CHUNK_TOKENS // tokens.shape[1])
     for start in range(0, count, rows):
-        chunk_BT = torch.from_numpy(tokens[start : start + rows]).to(device).long()
-        said = _say(model, chunk_BT, words, on_word).cpu().numpy()
-        right += int((said == states[start : start + rows, -1]).sum())
+        part = slice(start, start + rows)
+        chunk_BT = torch.from_numpy(np.maximum(tokens[part], 0)).to(device).long()
+        said = _say(model, chunk_BT, is_own[part], on_word).cpu().numpy()
+        right += int(((said == targets[part]) | ~is_answer[part]).all(axis=1).sum())
     return right / count
 
 
-def _prompts(source: Source, n: int, digits: np.ndarray) -> tuple[np.ndarray, int]:
-    inputs, _ = source.task.simulate(digits, n)
-    return prompt(source.supervision, inputs, n, source.task.vocab_size)
+def _rows(source: Source, n: int, digits: np.ndarray) -> Rows:
+    steps = steps_of(source.task, digits, n)
+    return laid_out(source.supervision, steps, source.task.vocab_size)
 
 
-def _say(model: Any, tokens_BT: Tensor, words: int, on_word: Callable[[], None]) -> Tensor:
-    """The last of so many words, each the likeliest after what was read and said before."""
-    on_word()
-    goes_on = words > 1 and has_extend(model)
-    if goes_on:
-        logits_BTV, state = model.extend(tokens_BT, None)
-    else:
-        logits_BTV = model(tokens_BT)
-    for _ in range(words - 1):
+def _say(
+    model: Any, tokens_BT: Tensor, is_own_BT: np.ndarray, on_word: Callable[[], None]
+) -> Tensor:
+    """The likeliest word after each position [B, T], own words in the place of those given."""
+    own_places = np.flatnonzero(is_own_BT.any(axis=0)).tolist()
+    goes_on = own_places and has_extend(model)
+    said: list[Tensor] = []
+    state = None
+    for start, end in itertools.pairwise([0, *own_places, tokens_BT.shape[1]]):
         on_word()
-        word_B1 = logits_BTV[:, -1:].argmax(-1)
+        if said:
+            is_own_B = torch.from_numpy(is_own_BT[:, start].copy()).to(tokens_BT.device)
+            tokens_BT[:, start] = torch.where(is_own_B, said[-1][:, -1], tokens_BT[:, start])
         if goes_on:
-            logits_BTV, state = model.extend(word_B1, state)
+            logits_BTV, state = model.extend(tokens_BT[:, start:end], state)
         else:
-            tokens_BT = torch.cat([tokens_BT, word_B1], dim=1)
-            logits_BTV = model(tokens_BT)
-    return logits_BTV[:, -1].argmax(-1)
+            logits_BTV = model(tokens_BT[:, :end])[:, start:]
+        said.append(logits_BTV.argmax(-1))
+    return torch.cat(said, dim=1)

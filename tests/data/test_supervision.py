@@ -5,8 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kbench.data.supervision import SUPERVISIONS, supervise
+from kbench.data.supervision import SUPERVISIONS, plain
+from kbench.data.supervision import supervise as supervise_steps
 from kbench.errors import KbenchError
+
+
+def supervise(supervision, inputs, states, vocab_size):
+    """Of a task whose updates and states are one token each."""
+    return supervise_steps(supervision, plain(inputs, states), vocab_size)
+
 
 _ = -100  # an unsupervised position: torch's ignore_index
 

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from kbench.data.splits import universe
+from kbench.data.supervision import steps_of
 from kbench.errors import KbenchError
 from kbench.registry import tasks
+from kbench.tasks import NONE, Steps
 
 ENUMERABLE = 3_000
 
@@ -32,6 +34,14 @@ def some_digits(task, n, count=500):
         return whole_universe(task, n)
     drawn = np.random.default_rng(n).integers(0, task.radices(n), (count, len(task.radices(n))))
     return np.unique(drawn, axis=0)
+
+
+def words(steps, k=None):
+    """What has been read of each sample after k updates, or after all of them."""
+    pairs = zip(steps.prompt.tolist(), steps.updates[:, :k].tolist(), strict=True)
+    return [
+        tuple(t for t in [*prompt, *sum(updates, [])] if t != NONE) for prompt, updates in pairs
+    ]
 
 
 PRESETS = [(name, family) for name in tasks.names() for family in tasks[name].presets]
@@ -60,30 +70,32 @@ def test_a_task_survives_the_way_to_a_worker_process(task):
 
 @every_task
 @pytest.mark.parametrize("n", LENGTHS)
-def test_states_are_one_per_update_and_inputs_end_with_the_updates(task, n):
+def test_states_are_one_per_update(task, n):
     digits = some_digits(task, n)
-    inputs, states = task.simulate(digits, n)
-    assert states.shape == (len(digits), n)
-    assert inputs.ndim == 2
-    assert len(inputs) == len(digits)
-    assert inputs.shape[1] >= n
+    steps = steps_of(task, digits, n)
+    assert steps.states.shape[:2] == steps.updates.shape[:2] == (len(digits), n)
+    assert len(steps.prompt) == len(steps.answers) == len(digits)
+    assert (steps.updates != NONE).any(axis=2).all() and (steps.answers != NONE).any(axis=1).all()
 
 
 @every_task
 @pytest.mark.parametrize("n", LENGTHS)
 def test_tokens_lie_inside_the_vocabulary(task, n):
-    for tokens in task.simulate(some_digits(task, n), n):
+    made = task.simulate(some_digits(task, n), n)
+    arrays = (
+        [made.prompt, made.updates, made.states, made.answers] if isinstance(made, Steps) else made
+    )
+    for tokens in arrays:
         assert np.issubdtype(tokens.dtype, np.integer)
-        assert tokens.min() >= 0
-        assert tokens.max() < task.vocab_size
+        assert tokens.min(initial=0) >= (NONE if isinstance(made, Steps) else 0)
+        assert tokens.max(initial=0) < task.vocab_size
 
 
 @every_task
 @pytest.mark.parametrize("n", LENGTHS)
 def test_distinct_digits_give_distinct_inputs(task, n):
     digits = some_digits(task, n)
-    inputs, _ = task.simulate(digits, n)
-    assert len(set(map(tuple, inputs.tolist()))) == len(digits)
+    assert len(set(words(steps_of(task, digits, n)))) == len(digits)
 
 
 @every_task
@@ -92,27 +104,26 @@ def test_the_universe_is_the_number_of_distinct_inputs(task):
     if not lengths:
         pytest.skip("no universe of this preset is small enough to spell out")
     for n in lengths:
-        inputs, _ = task.simulate(whole_universe(task, n), n)
-        assert universe(task, n) == len(set(map(tuple, inputs.tolist())))
+        steps = steps_of(task, whole_universe(task, n), n)
+        assert universe(task, n) == len(set(words(steps)))
 
 
 @every_task
 @pytest.mark.parametrize("n", LENGTHS)
 def test_a_state_depends_on_nothing_after_its_update(task, n):
     # Otherwise `aligned` would ask for what a causal model cannot know.
-    inputs, states = task.simulate(some_digits(task, n), n)
+    steps = steps_of(task, some_digits(task, n), n)
     for k in range(1, n + 1):
         seen = {}
-        for x, s in zip(inputs.tolist(), states.tolist(), strict=True):
-            prefix = tuple(x[: len(x) - n + k])
-            assert seen.setdefault(prefix, s[k - 1]) == s[k - 1]
+        for prefix, s in zip(words(steps, k), steps.states[:, k - 1].tolist(), strict=True):
+            assert seen.setdefault(prefix, s) == s
 
 
 @every_task
 @pytest.mark.parametrize("n", LENGTHS)
 def test_the_answer_is_not_the_same_for_all(task, n):
-    _, states = task.simulate(some_digits(task, n), n)
-    assert len(set(states[:, -1].tolist())) > 1
+    answers = steps_of(task, some_digits(task, n), n).answers
+    assert len(set(map(tuple, answers.tolist()))) > 1
 
 
 @every_task
@@ -120,13 +131,13 @@ def test_the_answer_is_not_the_same_for_all(task, n):
 def test_a_sample_depends_on_its_own_digits_alone(task, n):
     digits = some_digits(task, n)[:50]
     untouched = digits.copy()
-    inputs, states = task.simulate(digits, n)
+    together = steps_of(task, digits, n)
     assert (digits == untouched).all()
     # narrow digits too: small universes come as int64, large ones as int32
     for i in range(len(digits)):
-        x, s = task.simulate(digits[i : i + 1].astype(np.int32), n)
-        assert x.tolist() == [inputs[i].tolist()]
-        assert s.tolist() == [states[i].tolist()]
+        alone = steps_of(task, digits[i : i + 1].astype(np.int32), n)
+        for part in ("prompt", "updates", "states", "answers"):
+            assert getattr(alone, part).tolist() == [getattr(together, part)[i].tolist()]
 
 
 def slow_modadd(x, m):

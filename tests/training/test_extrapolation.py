@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from kbench.data.splits import Source, chance, stream
-from kbench.data.supervision import SUPERVISIONS, prompt, supervise
+from kbench.data.supervision import SUPERVISIONS, laid_out, plain
 from kbench.registry import models
 from kbench.report.readings import normalised
 from kbench.tasks.lookup import MultiHopLookup
@@ -91,32 +91,35 @@ def test_a_constant_answer_is_worth_nothing():
 
 @pytest.mark.parametrize("supervision", SUPERVISIONS)
 @pytest.mark.parametrize("n", [1, 3, 8])
-def test_a_prompt_is_what_comes_before_the_first_target_under_cot_and_all_of_it_else(
-    supervision, n
-):
+def test_what_a_model_says_itself_is_its_chain_under_cot_and_nothing_else(supervision, n):
     task = MultiHopLookup(keys=4)
     inputs, states = task.simulate(stream(task, n, 1, 20), n)
-    tokens, targets = supervise(supervision, inputs, states, task.vocab_size)
-    read, words = prompt(supervision, inputs, n, task.vocab_size)
-    assert np.array_equal(read, tokens[:, : read.shape[1]])
-    assert (
-        read.shape[1] + words - 1 == tokens.shape[1] == longest_input(source(task, supervision), n)
-    )
-    assert (targets[:, -1] == states[:, -1]).all()
+    rows = laid_out(supervision, plain(inputs, states), task.vocab_size)
+    T = rows.tokens.shape[1]
+    assert longest_input(source(task, supervision), n) == T
+    assert rows.is_own.all(axis=0).tolist() == [
+        supervision == "cot" and t > T - n for t in range(T)
+    ]
+    assert rows.is_answer.all(axis=0).tolist() == [t == T - 1 for t in range(T)]
+    assert (rows.targets[:, -1] == states[:, -1]).all()
 
 
 @pytest.mark.parametrize("name", models.names())
 def test_words_said_step_by_step_are_those_of_whole_passes(name, monkeypatch):
     model = build(models[name], M + 1, 30, models[name].preset("quick"), seed=3)
-    tokens = torch.randint(M + 1, (50, 7), generator=torch.Generator().manual_seed(1))
+    tokens = torch.randint(M + 1, (50, 14), generator=torch.Generator().manual_seed(1))
+    is_own = np.zeros((50, 14), dtype=bool)
+    is_own[:, 7:12] = True
+    is_own[::2, [4, 9]] = [True, False]  # not all at the same places
     with torch.no_grad():
-        step_by_step = [
-            extrapolation._say(model, tokens, words, lambda: None) for words in range(1, 8)
-        ]
+        step_by_step = extrapolation._say(model, tokens.clone(), is_own, lambda: None)
         monkeypatch.setattr(extrapolation, "has_extend", lambda model: False)
-        whole = [extrapolation._say(model, tokens, words, lambda: None) for words in range(1, 8)]
-    assert len(set(torch.cat(whole).tolist())) > 1
-    assert all(map(torch.equal, step_by_step, whole))
+        whole = extrapolation._say(model, read := tokens.clone(), is_own, lambda: None)
+    assert len(set(whole[:, -1].tolist())) > 1
+    assert torch.equal(step_by_step, whole)
+    own = torch.from_numpy(is_own)
+    assert torch.equal(read[~own], tokens[~own])
+    assert torch.equal(read[:, 1:][own[:, 1:]], whole[:, :-1][own[:, 1:]])
 
 
 def test_all_there_are_are_tested_where_they_are_few():
