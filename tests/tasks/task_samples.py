@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 
 from kbench.registry import tasks
+from kbench.tasks import NONE
 
 
 def make(name, /, **params):
@@ -28,3 +29,18 @@ def draw(task, n, cases):
 def simulate_all(task, n):
     """Inputs and states of every sample of length n."""
     return task.simulate(np.array(list(itertools.product(*map(range, task.radices(n))))), n)
+
+
+def told(task, n, cases=10):
+    """Of each random sample the prompt, updates, states and answer by name, without the gaps."""
+    names, radices = vocabulary(task), task.radices(n)
+    digits = np.random.default_rng(n).integers(0, radices, (10_000 // cases + 1, len(radices)))
+    steps = task.simulate(digits, n)
+
+    def named(tokens):
+        if isinstance(tokens, list):
+            return [named(token) for token in tokens if token != NONE]
+        return names[tokens]
+
+    parts = (steps.prompt, steps.updates, steps.states, steps.answers)
+    return [tuple(map(named, sample)) for sample in zip(*(p.tolist() for p in parts), strict=True)]
