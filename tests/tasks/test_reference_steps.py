@@ -23,7 +23,24 @@ def test_addition_agrees_with_sums_of_whole_numbers(base, figures, n):
         assert list(map(number, states)) == sums
 
 
+@pytest.mark.parametrize(("values", "n"), [(2, 1), (2, 12), (5, 7), (30, 3)])
+def test_flipflop_agrees_with_one_cell_of_memory(values, n):
+    seen = set()
+    for prompt, updates, states, answer in told(make("flipflop", values=values), n):
+        assert prompt[0] == "w" and updates[-1] == ["r"]
+        cell, said = prompt[1], []
+        for instruction, *value in updates:
+            if instruction == "w":
+                (cell,) = value
+            said.append([cell] if instruction == "r" else [])
+            seen.add((instruction, *value))
+        assert states == said and answer == [cell]
+    every = {(kind, str(value)) for kind in "wi" for value in range(values)}
+    assert seen == {("r",)} | (every if n > 1 else set())
+
+
 LONGEST = [
+    ("flipflop", {"values": 2}, lambda n: 2 * 5 ** (n - 1), (2, 3, 5)),
     ("addition", {"base": 3, "figures": 2}, lambda n: 9**n, (2, 4)),
 ]
 
@@ -48,6 +65,7 @@ def test_splits_are_unique_disjoint_and_all_there_is(name, params, count, length
 
 
 DOCSTRINGS = [
+    ("flipflop", {"values": 2}, ["w1i0rw0i1r", "10", "0"], 5),
     ("addition", {"base": 10, "figures": 2}, ["7152", "7124"], 2),
 ]
 
@@ -63,6 +81,7 @@ def test_tasks_do_what_their_docstrings_show(name, params, example, n):
 
 
 REFUSED = [
+    *(("flipflop", {"values": v}, f"values must .* 2, got {v}") for v in (-1, 1, 2.5)),
     *(("addition", {"base": b, "figures": 2}, f"base must .* 2, got {b}") for b in (-1, 1, 2.5)),
     *(("addition", {"base": 2, "figures": f}, f"figures must .* 1, got {f}") for f in (0, True)),
 ]
