@@ -39,7 +39,22 @@ def test_flipflop_agrees_with_one_cell_of_memory(values, n):
     assert seen == {("r",)} | (every if n > 1 else set())
 
 
+@pytest.mark.parametrize(("symbols", "n"), [(1, 5), (2, 1), (2, 13), (4, 30), (27, 3)])
+def test_stack_agrees_with_a_list(symbols, n):
+    for prompt, updates, states, answer in told(make("stack", symbols=symbols), n):
+        pile, tops = [], []
+        for (update,) in updates:
+            if update.startswith("+"):
+                pile.append(update[1:])
+            elif pile:
+                assert update == "pop"
+                pile.pop()
+            tops.append([pile[-1] if pile else "end"])
+        assert (prompt, states, answer) == ([], tops, [*reversed(pile), "end"])
+
+
 LONGEST = [
+    ("stack", {"symbols": 2}, lambda n: 3**n, (1, 3, 6)),
     ("flipflop", {"values": 2}, lambda n: 2 * 5 ** (n - 1), (2, 3, 5)),
     ("addition", {"base": 3, "figures": 2}, lambda n: 9**n, (2, 4)),
 ]
@@ -65,6 +80,7 @@ def test_splits_are_unique_disjoint_and_all_there_is(name, params, count, length
 
 
 DOCSTRINGS = [
+    ("stack", {"symbols": 2}, ["+a+b+apop", "abab", "baend"], 4),
     ("flipflop", {"values": 2}, ["w1i0rw0i1r", "10", "0"], 5),
     ("addition", {"base": 10, "figures": 2}, ["7152", "7124"], 2),
 ]
@@ -81,6 +97,7 @@ def test_tasks_do_what_their_docstrings_show(name, params, example, n):
 
 
 REFUSED = [
+    *(("stack", {"symbols": s}, f"symbols must .* 1, got {s}") for s in (-1, 0, 2.5)),
     *(("flipflop", {"values": v}, f"values must .* 2, got {v}") for v in (-1, 1, 2.5)),
     *(("addition", {"base": b, "figures": 2}, f"base must .* 2, got {b}") for b in (-1, 1, 2.5)),
     *(("addition", {"base": 2, "figures": f}, f"figures must .* 1, got {f}") for f in (0, True)),

@@ -5,13 +5,16 @@ import pytest
 import torch
 from torch import nn
 
-from kbench.data.splits import Source, chance, stream
-from kbench.data.supervision import SUPERVISIONS, laid_out, plain
+from kbench.data.splits import Source, chance, stream, universe
+from kbench.data.supervision import IGNORE, SUPERVISIONS, laid_out, plain, steps_of
 from kbench.registry import models
 from kbench.report.readings import normalised
+from kbench.tasks.addition import Addition
+from kbench.tasks.flipflop import FlipFlop
 from kbench.tasks.lookup import MultiHopLookup
 from kbench.tasks.modadd import ModularAddition
 from kbench.tasks.permutation import GroupComposition
+from kbench.tasks.stack import StackManipulation
 from kbench.training import extrapolation
 from kbench.training.extrapolation import SAMPLES, accuracy, longest_input
 from kbench.training.modules import build, lengthened
@@ -74,6 +77,42 @@ def test_under_cot_a_model_goes_on_from_its_own_words_and_not_from_the_right_one
     task = source(ModularAddition(m=M), "cot")
     assert accuracy(adder("cot", slip=1), task, 6, 1) == 1.0
     assert accuracy(adder("cot", slip=1), task, 4, 1) == 0.0
+
+
+class ByHeart(nn.Module):
+    """Says after each prefix of a sample what is asked for there, and a wrong word once."""
+
+    def __init__(self, source, n, wrong_at=None):
+        super().__init__()
+        task = source.task
+        steps = steps_of(task, stream(task, n, 1, universe(task, n)), n)
+        rows = laid_out(source.supervision, steps, task.vocab_size)
+        self.vocab_size, self.says = task.vocab_size, {}
+        for read, targets in zip(rows.tokens.tolist(), rows.targets.tolist(), strict=True):
+            for t in (t for t, target in enumerate(targets) if target != IGNORE):
+                wrong = targets[t] if t != wrong_at else (targets[t] + 1) % self.vocab_size
+                self.says[tuple(read[: t + 1])] = wrong
+
+    def forward(self, tokens_BT):
+        rows = tokens_BT.tolist()
+        words = [[self.says.get(tuple(r[: t + 1]), 0) for t in range(len(r))] for r in rows]
+        return nn.functional.one_hot(torch.tensor(words), self.vocab_size + 1).float()
+
+
+@pytest.mark.parametrize("supervision", SUPERVISIONS)
+@pytest.mark.parametrize(
+    ("task", "wrong_at"),  # the first place where a word is read again, by supervision
+    [
+        (Addition(base=2, figures=2), {"outcome": 7, "cot": 7, "aligned": 1}),
+        (FlipFlop(values=2), {"cot": 7}),
+        (StackManipulation(symbols=2), {"outcome": 3, "cot": 3, "aligned": 4}),
+    ],
+)
+def test_answers_of_several_tokens_are_right_when_all_of_them_are(task, supervision, wrong_at):
+    of = source(task, supervision)
+    assert accuracy(ByHeart(of, 3), of, 3, 1) == 1.0
+    if supervision in wrong_at:  # and its own words are what it goes on from
+        assert accuracy(ByHeart(of, 3, wrong_at[supervision]), of, 3, 1) < 0.75
 
 
 def test_a_constant_answer_is_worth_nothing():
