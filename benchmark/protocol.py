@@ -3,17 +3,15 @@
 import importlib.resources
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from math import isfinite
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
 
 from kbench.errors import KbenchError, unknown
+from kbench.frozen import build, is_a, mapping
 from kbench.recipe import Recipe, plain
-
-T = TypeVar("T")
 
 CONFIDENCE = 0.96
 """Of the intervals over seeds that verdicts go by, where a protocol does not say otherwise.
@@ -131,7 +129,7 @@ class Protocol:
     name: str
     version: int
     presets: str
-    """Of the models and tasks: `quick-2`, `cpu`, `paper`."""
+    """Which of the models' and tasks' presets it uses: `quick`, `cpu` or `paper`."""
     recipes: tuple[Recipe, ...]
     """In the order they are tried; a size passes for a seed when it passes with any of them."""
     seeds: Seeds
@@ -141,6 +139,8 @@ class Protocol:
     """Search the first length to L together for every L, which κ(L) and reach need."""
     confidence: float = CONFIDENCE
     """Of its intervals over seeds, and so of its verdicts; higher by default with several looks."""
+    tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
+    """Parameters and lengths of tasks, by name, in the place of their presets."""
 
     @property
     def id(self) -> str:
@@ -218,35 +218,50 @@ def load(name: str) -> Protocol:
 
 def from_dict(content: Any, where: str) -> Protocol:
     """A protocol from plain values, as in YAML; raises KbenchError for anything out of place."""
-    top = dict(_mapping(content, where))
-    training = dict(_mapping(top.get("training"), f"{where}: training"))
+    top = dict(mapping(content, where))
+    training = dict(mapping(top.get("training"), f"{where}: training"))
     if training.get("futility") is not None:
-        futility = dict(_mapping(training["futility"], f"{where}: futility"))
+        futility = dict(mapping(training["futility"], f"{where}: futility"))
         if far := futility.get("far_off"):
-            futility["far_off"] = _build(FarOff, far, f"{where}: futility: far_off")
-        training["futility"] = _build(Futility, futility, f"{where}: futility")
+            futility["far_off"] = build(FarOff, far, f"{where}: futility: far_off")
+        training["futility"] = build(Futility, futility, f"{where}: futility")
     if "recipes" not in top:
         rates, batch_size = top.pop("learning_rates", None), training.pop("batch_size", None)
         top["recipes"] = _plain(rates, batch_size, where)
-    top["training"] = _build(Training, training, f"{where}: training")
-    search = _mapping(top.get("search"), f"{where}: search")
+    top["training"] = build(Training, training, f"{where}: training")
+    search = mapping(top.get("search"), f"{where}: search")
     if (strategy := str(search.get("strategy"))) not in _RULES:
         raise unknown(f"search: strategy in protocol {where}:", strategy, _RULES)
-    top["search"] = _build(_RULES[strategy], search, f"{where}: search")
-    seeds = dict(_mapping(top.get("seeds"), f"{where}: seeds"))
+    top["search"] = build(_RULES[strategy], search, f"{where}: search")
+    seeds = dict(mapping(top.get("seeds"), f"{where}: seeds"))
     looks = seeds.get("looks", ())
-    if not isinstance(looks, list | tuple) or not all(_is(look, int) for look in looks):
+    if not isinstance(looks, list | tuple) or not all(is_a(look, int) for look in looks):
         raise KbenchError(f"{where}: seeds: looks must be a list of whole numbers, got {looks!r}")
-    top["seeds"] = _build(Seeds, seeds | {"looks": tuple(looks)}, f"{where}: seeds")
+    top["seeds"] = build(Seeds, seeds | {"looks": tuple(looks)}, f"{where}: seeds")
     if len(looks) > 1:
         top.setdefault("confidence", SEVERAL_LOOKS if len(looks) <= 3 else MANY_LOOKS)
     recipes = top.get("recipes")
     if not isinstance(recipes, list | tuple) or not recipes:
         raise KbenchError(f"protocol {where}: recipes must be a list of recipes, got {recipes!r}")
     top["recipes"] = tuple(_recipe(r, f"{where}: recipe {i + 1}") for i, r in enumerate(recipes))
-    protocol = _build(Protocol, top, where)
+    top["tasks"] = _sizes(top.get("tasks", {}), f"{where}: tasks")
+    protocol = build(Protocol, top, where)
     _check(protocol, where)
     return protocol
+
+
+def _sizes(content: Any, where: str) -> dict[str, dict[str, Any]]:
+    """Of tasks, by name."""
+    found = {str(name): dict(mapping(of, where)) for name, of in mapping(content, where).items()}
+    if found:
+        from kbench.registry import tasks  # which loads every task
+
+        for name, of in found.items():
+            if name not in tasks.names() and ".py:" not in name:
+                raise unknown(f"task in protocol {where}:", name, tasks.names())
+            if isinstance(of.get("lengths"), list):
+                of["lengths"] = tuple(of["lengths"])
+    return found
 
 
 MOST = 10**9
@@ -315,14 +330,14 @@ def _plain(rates: Any, batch_size: Any, where: str) -> list[Any]:
     if (
         not isinstance(rates, list | tuple)
         or not rates
-        or not all(_is(rate, float) and rate > 0 for rate in rates)
+        or not all(is_a(rate, float) and rate > 0 for rate in rates)
         or len(set(rates)) < len(rates)
     ):
         raise KbenchError(
             f"protocol {where}: needs recipes, or learning_rates, which are numbers above 0, all "
             f"different; got {rates!r}"
         )
-    if not _is(batch_size, int) or batch_size < 1:
+    if not is_a(batch_size, int) or batch_size < 1:
         raise KbenchError(
             f"protocol {where}: training: batch_size must be a whole number of at least 1, "
             f"got {batch_size!r}"
@@ -335,15 +350,15 @@ def _recipe(content: Any, where: str) -> Recipe:
     if isinstance(content, Recipe):
         recipe = content
     else:
-        values = dict(_mapping(content, where))
+        values = dict(mapping(content, where))
         betas = values.get("betas", (0.9, 0.999))
         if (
             not isinstance(betas, list | tuple)
             or len(betas) != 2
-            or not all(_is(b, float) for b in betas)
+            or not all(is_a(b, float) for b in betas)
         ):
             raise KbenchError(f"protocol {where}: betas must be two numbers, got {betas!r}")
-        recipe = _build(Recipe, values | {"betas": tuple(map(float, betas))}, where)
+        recipe = build(Recipe, values | {"betas": tuple(map(float, betas))}, where)
     wanted = {
         "name must be made of letters, digits, `.`, `_`, `+` and `-`, 64 at most": (
             PLAIN.fullmatch(recipe.name)
@@ -359,42 +374,3 @@ def _recipe(content: Any, where: str) -> Recipe:
         if not holds:
             raise KbenchError(f"protocol {where}: {message}")
     return recipe
-
-
-def _mapping(value: Any, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise KbenchError(f"protocol {where}: expected a mapping of fields, got {value!r}")
-    return value
-
-
-def _is(value: Any, kind: Any) -> bool:
-    """Is this scalar of that kind? A float is finite and may be whole, and true is no number."""
-    if kind is float:
-        return not isinstance(value, bool) and isinstance(value, int | float) and isfinite(value)
-    return isinstance(value, bool) == (kind is bool) and isinstance(value, kind)
-
-
-def _build(cls: type[T], content: Any, where: str) -> T:
-    """A frozen dataclass from YAML: every field there, none unknown, numbers where numbers go."""
-    values = _mapping(content, where)
-    known: dict[str, Any] = {of.name: of for of in fields(cls)}  # type: ignore[arg-type]
-    for key in values:
-        if key not in known:
-            raise unknown(f"field in protocol {where}:", str(key), known)
-    # `eps: 1` and `eps: 1.0` are one protocol, and must give one trial key.
-    values = {
-        key: float(value) if known[key].type is float and _is(value, float) else value
-        for key, value in values.items()
-    }
-    try:
-        built = cls(**values)
-    except TypeError as error:
-        missing = str(error).partition("missing ")[2]
-        raise KbenchError(f"protocol {where}: missing {missing}") from None
-    for name, of in known.items():
-        if of.type in (int, float, str, bool) and not _is(getattr(built, name), of.type):
-            raise KbenchError(
-                f"protocol {where}: {name} must be of type {of.type.__name__}, "
-                f"got {getattr(built, name)!r}"
-            )
-    return built

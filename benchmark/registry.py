@@ -43,16 +43,12 @@ class Entry(Generic[T]):
     same function, and differ from this one in the last digits at most."""
 
     def preset(self, family: str) -> Mapping[str, Any]:
-        """The arguments for a protocol family; raises KbenchError where there are none.
-
-        For `quick-2` those of that name, or where a class says nothing of it, those for `quick`.
-        """
+        """The arguments for a protocol family; raises KbenchError where there are none."""
         if self.presets is None:
             parameters = self.parameters().values()
             return {p.name: p.default for p in parameters if _is_plain(p.default)}
-        for name in (family, family.rpartition("-")[0]):
-            if name in self.presets:
-                return self.presets[name]
+        if family in self.presets:
+            return self.presets[family]
         raise unknown(f"preset of {self.name}", family, self.presets)
 
     def parameters(self) -> Mapping[str, inspect.Parameter]:

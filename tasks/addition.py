@@ -14,7 +14,6 @@ from kbench.tasks import Steps, Task
     version=1,
     presets={
         "quick": {"lengths": (2, 5), "base": 2, "figures": 2},
-        "quick-2": {"lengths": (2, 6), "base": 2, "figures": 2},
         "cpu": {"lengths": (2, 6), "base": 2, "figures": 3},
         "paper": {"lengths": (2, 10), "base": 10, "figures": 3},
     },

@@ -47,7 +47,6 @@ only solvable ones (ACC0). `not solvable`: NC1-complete (Barrington 1989).
     version=1,
     presets={
         "quick": {"lengths": (3, 8)},
-        "quick-2": {"lengths": (6, 11)},
         "cpu": {"lengths": (3, 10)},
         "paper": {"lengths": (3, 40)},
     },

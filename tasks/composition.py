@@ -15,7 +15,6 @@ from kbench.tasks.permutation import group
     version=1,
     presets={
         "quick": {"lengths": (2, 6), "first": "Z3", "second": "Z3"},
-        "quick-2": {"lengths": (2, 7), "first": "Z3", "second": "Z3"},
         "cpu": {"lengths": (2, 8), "first": "Z3", "second": "Z3"},
         "paper": {"lengths": (2, 10), "first": "Z5", "second": "S3"},
     },

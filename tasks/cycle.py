@@ -11,7 +11,6 @@ from kbench.tasks.permutation import GroupComposition
     version=1,
     presets={
         "quick": {"lengths": (2, 6)},
-        "quick-2": {"lengths": (2, 7)},
         "cpu": {"lengths": (2, 8)},
         "paper": {"lengths": (2, 40)},
     },

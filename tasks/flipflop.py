@@ -14,7 +14,6 @@ from kbench.tasks import NONE, Steps, Task
     version=1,
     presets={
         "quick": {"lengths": (2, 5), "values": 2},
-        "quick-2": {"lengths": (2, 6), "values": 2},
         "cpu": {"lengths": (2, 7), "values": 2},
         "paper": {"lengths": (2, 40), "values": 2},
     },

@@ -46,7 +46,6 @@ def _ends(cell: int, w: int, h: int) -> list[int]:
     version=1,
     presets={
         "quick": {"lengths": (2, 5), "w": 3, "h": 3, "walls": 2},
-        "quick-2": {"lengths": (2, 6), "w": 3, "h": 3, "walls": 2},
         "cpu": {"lengths": (2, 7), "w": 3, "h": 3, "walls": 2},
         "paper": {"lengths": (2, 20), "w": 8, "h": 8, "walls": 16},
     },

@@ -31,7 +31,6 @@ def _arrangements(digits: np.ndarray) -> np.ndarray:
     version=1,
     presets={
         "quick": {"lengths": (2, 5), "keys": 4},
-        "quick-2": {"lengths": (2, 5), "keys": 5},
         "cpu": {"lengths": (2, 8), "keys": 4},
         "paper": {"lengths": (2, 10), "keys": 16},
     },

@@ -14,7 +14,6 @@ from kbench.tasks import Task
     version=1,
     presets={
         "quick": {"lengths": (2, 6), "m": 3},
-        "quick-2": {"lengths": (2, 6), "m": 5},
         "cpu": {"lengths": (2, 8), "m": 3},
         "paper": {"lengths": (2, 10), "m": 5},
     },

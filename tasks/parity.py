@@ -11,7 +11,6 @@ from kbench.tasks.modadd import ModularAddition
     version=1,
     presets={
         "quick": {"lengths": (3, 8)},
-        "quick-2": {"lengths": (6, 11)},
         "cpu": {"lengths": (3, 10)},
         "paper": {"lengths": (3, 40)},
     },

@@ -23,7 +23,6 @@ def _chosen(digits: np.ndarray, keys: int) -> np.ndarray:
     version=1,
     presets={
         "quick": {"lengths": (2, 5), "keys": 4, "pairs": 2},
-        "quick-2": {"lengths": (2, 5), "keys": 4, "pairs": 2},
         "cpu": {"lengths": (2, 8), "keys": 4, "pairs": 3},
         "paper": {"lengths": (2, 10), "keys": 16, "pairs": 8},
     },

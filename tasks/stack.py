@@ -14,7 +14,6 @@ from kbench.tasks import NONE, Steps, Task
     version=1,
     presets={
         "quick": {"lengths": (2, 6), "symbols": 2},
-        "quick-2": {"lengths": (2, 7), "symbols": 2},
         "cpu": {"lengths": (2, 8), "symbols": 2},
         "paper": {"lengths": (2, 20), "symbols": 4},
     },

@@ -45,7 +45,6 @@ def _effects(objects: int, boxes: int) -> tuple[np.ndarray, np.ndarray]:
     version=1,
     presets={
         "quick": {"lengths": (2, 5), "objects": 2, "boxes": 2},
-        "quick-2": {"lengths": (2, 5), "objects": 2, "boxes": 2},
         "cpu": {"lengths": (2, 6), "objects": 2, "boxes": 3},
         "paper": {"lengths": (2, 10), "objects": 4, "boxes": 4},
     },

@@ -146,7 +146,7 @@ def test_every_value_arrives_where_it_belongs(rule):
     }
     del expected["learning_rates"]
     expected["training"]["futility"] = {**content["training"]["futility"], "far_off": None}
-    expected["training"]["only_new_positions"] = False
+    expected["training"]["only_new_positions"], expected["tasks"] = False, {}
     if rule == "bracket":
         expected["search"] = {**content["search"], "audit": False, "likeliest_first": False}
     assert built == expected

@@ -1,6 +1,7 @@
 """Recipes and looks, as a protocol brings them."""
 
 import dataclasses
+import json
 
 import pytest
 import yaml
@@ -10,7 +11,9 @@ from test_protocol import BRACKET, changed, named, refusal, without
 from kbench import protocol, recipe
 from kbench.errors import KbenchError
 from kbench.protocol import from_dict
+from kbench.registry import tasks
 from kbench.statistics.search import Probe
+from kbench.study.parameters import preset_of
 
 WARM = {
     "name": "warm", "learning_rate": 1e-3, "batch_size": 32, "betas": [0.9, 0.98],
@@ -129,3 +132,26 @@ def test_what_ends_runs_that_are_far_off_is_part_of_the_key_where_there_is_any()
     futility = dataclasses.replace(plain.training.futility, far_off=far)
     training = dataclasses.replace(plain.training, futility=futility)
     assert dataclasses.replace(plain, training=training).key() != plain.key()
+
+
+def test_a_protocol_may_have_sizes_of_tasks_of_its_own():
+    own = {"modadd": {"m": 7, "lengths": [3, 5]}}
+    found = from_dict(BRACKET | {"tasks": own}, "mine.yaml")
+    assert found.tasks == {"modadd": {"m": 7, "lengths": (3, 5)}}
+    assert preset_of(tasks["modadd"], found) == {"m": 7, "lengths": (3, 5)}
+    assert preset_of(tasks["parity"], found) == tasks["parity"].preset("quick")
+    again = json.loads(json.dumps(dataclasses.asdict(found)))
+    assert from_dict(again, "in the store") == found
+    hash(found)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"modad": {"m": 7}}, "task in protocol mine.yaml: tasks: 'modad'; did you mean 'modadd'"),
+        ({"modadd": 7}, "expected a mapping of fields, got 7"),
+        ([], "expected a mapping of fields"),
+    ],
+)
+def test_sizes_of_tasks_that_make_no_sense_are_refused(wrong, said):
+    assert said in refusal(BRACKET | {"tasks": wrong})

@@ -157,18 +157,6 @@ def test_an_unknown_preset_is_refused_with_the_nearest(package):
     message_of(refused)
 
 
-def test_a_later_family_is_the_first_one_where_nothing_is_said_of_it(package):
-    both = {"quick": {"width": 8}, "quick-3": {"width": 9}}
-    registry = registry_of(package)
-    registry.register("pair", version=1, presets=both)(type("Pair", (), {}))
-    found = {
-        name: registry["pair"].preset(name)["width"] for name in ("quick", "quick-2", "quick-3")
-    }
-    assert found == {"quick": 8, "quick-2": 8, "quick-3": 9}
-    with pytest.raises(KbenchError):
-        registry["pair"].preset("cpu-2")
-
-
 @pytest.mark.parametrize(
     ("registry", "typo", "near"), [(models, "lstmm", "lstm"), (tasks, "modad", "modadd")]
 )

@@ -11,6 +11,7 @@ from kbench.errors import KbenchError
 from kbench.protocol import word_for
 from kbench.registry import tasks
 from kbench.study.cell import Cell
+from kbench.study.parameters import preset_of
 from kbench.study.request import backend_options
 
 
@@ -28,7 +29,7 @@ def location(cell: Cell) -> PurePosixPath:
 def task_label(cell: Cell) -> str:
     """The task, and what differs from its preset: `modadd`, `modadd.m-5.2-8`."""
     task = tasks[cell.task]
-    preset = dict(task.preset(cell.protocol.presets)) if task.presets else {}
+    preset = preset_of(task, cell.protocol) if task.presets else {}
     first, last = preset.pop("lengths", (None, None))
     # A parameter that has its default is left out of the cell's.
     usual = {p.name: p.default for p in task.parameters().values()} | preset
@@ -63,7 +64,7 @@ def command(cell: Cell) -> str:
     words = ["kbench", "run", "--model", cell.model, "--task", cell.task]
     words += ["--supervision", cell.supervision, "--protocol", word_for(cell.protocol.id)]
     task = tasks[cell.task]
-    preset = dict(task.preset(cell.protocol.presets)) if task.presets else {}
+    preset = preset_of(task, cell.protocol) if task.presets else {}
     first, last = cell.lengths[0], cell.lengths[-1]
     if (first, last) != preset.pop("lengths", None):
         words += ["--lengths", f"{first}-{last}"]

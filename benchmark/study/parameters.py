@@ -19,11 +19,16 @@ LONGEST = 10_000
 """A length beyond it is a slip, and would only show as memory that runs out."""
 
 
+def preset_of(task: "Entry", protocol: "Protocol") -> dict[str, Any]:
+    """A task's parameters and `lengths`: those of the protocol, or of the task's preset for it."""
+    return dict(protocol.tasks.get(task.name) or task.preset(protocol.presets))
+
+
 def task_preset(
     task: "Entry", protocol: "Protocol", span: range | None = None
 ) -> tuple[dict[str, Any], range]:
     """A task's parameters, and its lengths: those asked for, or the preset's first to last."""
-    preset = dict(task.preset(protocol.presets))
+    preset = preset_of(task, protocol)
     lengths = preset.pop("lengths", None)
     if span:
         return preset, span
