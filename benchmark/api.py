@@ -117,7 +117,7 @@ def run(
     task: Names,
     supervision: Names | None = None,
     protocol: str = PROTOCOL,
-    lengths: tuple[int, int] | str | None = None,
+    lengths: tuple[int, ...] | str | None = None,
     task_params: Mapping[str, Any] | None = None,
     seeds: int | None = None,
     distribution: Names | None = None,
@@ -139,7 +139,8 @@ def run(
         task: as `model`.
         supervision: `outcome`, `cot` or `aligned`, one or several; all by default.
         protocol: `quick`, `cpu`, `paper`, or the path of a YAML file.
-        lengths: first and last length, in state updates; the task's own by default.
+        lengths: first and last length, in state updates, or as text, as in "2-7" and "4,6,10"; the
+            task's own by default.
         task_params: parameters of the tasks, as in `{"m": 5}`.
         seeds: how many; the protocol's number by default.
         distribution: `fixed`, `uniform` or `short-to-long`: N* under it, without κ.
@@ -191,7 +192,7 @@ def plan(
     task: Names,
     supervision: Names | None = None,
     protocol: str = PROTOCOL,
-    lengths: tuple[int, int] | str | None = None,
+    lengths: tuple[int, ...] | str | None = None,
     task_params: Mapping[str, Any] | None = None,
     seeds: int | None = None,
     distribution: Names | None = None,

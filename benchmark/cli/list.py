@@ -93,7 +93,7 @@ def _tasks(protocol: str) -> "Table":
     from rich.table import Table
 
     from kbench.registry import tasks
-    from kbench.report.format import parameters_text
+    from kbench.report.format import lengths_words, parameters_text
     from kbench.study.parameters import made_task
 
     table = Table("name", "version", f"as in protocol {protocol}", "lengths", "what it is")
@@ -108,7 +108,7 @@ def _tasks(protocol: str) -> "Table":
             name,
             _version(entry.version),
             parameters_text(made.parameters),
-            f"{made.lengths[0]} to {made.lengths[-1]}",
+            lengths_words(made.lengths),
             _what(entry.cls),
         )
     return table

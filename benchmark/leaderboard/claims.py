@@ -10,6 +10,7 @@ import yaml
 from kbench.leaderboard import hypotheses, observations
 from kbench.leaderboard.board import Row
 from kbench.leaderboard.observations import REFUTED, SUPPORTED, TASK, UNDECIDED, Board
+from kbench.study.parameters import lengths_text
 
 JUDGES = observations.JUDGES | hypotheses.JUDGES
 OTHER_RECIPES = "5.5"
@@ -63,8 +64,12 @@ def boards(rows: Iterable[Row]) -> list[Board]:
     for row in rows:
         cell = row.run.cell
         names = [cell.task, *(f"{k}={v}" for k, v in sorted(cell.task_params.items()))]
-        # Nearly always lengths begin at 2, and what does not is another board.
-        names += [f"from {cell.lengths[0]}"] if cell.lengths[0] != 2 else []
+        # Nearly always lengths are all from 2 on, and what is not is another board.
+        span = lengths_text(cell.lengths)
+        if "," in span:
+            names.append(f"lengths {span}")
+        elif cell.lengths[0] != 2:
+            names.append(f"from {cell.lengths[0]}")
         groups.setdefault((row.protocol, " ".join(names)), []).append(row)
     found = []
     for (protocol, name), group in groups.items():

@@ -11,7 +11,7 @@ from kbench.errors import KbenchError
 from kbench.protocol import word_for
 from kbench.registry import tasks
 from kbench.study.cell import Cell
-from kbench.study.parameters import preset_of
+from kbench.study.parameters import lengths_text, preset_of
 from kbench.study.request import backend_options
 
 
@@ -27,15 +27,15 @@ def location(cell: Cell) -> PurePosixPath:
 
 
 def task_label(cell: Cell) -> str:
-    """The task, and what differs from its preset: `modadd`, `modadd.m-5.2-8`."""
+    """The task, and what differs from its preset: `modadd`, `modadd.m-5.2-8`, `modadd.4+6+10`."""
     task = tasks[cell.task]
     preset = preset_of(task, cell.protocol) if task.presets else {}
-    first, last = preset.pop("lengths", (None, None))
+    first, last = preset.pop("lengths", (0, 0))
     # A parameter that has its default is left out of the cell's.
     usual = {p.name: p.default for p in task.parameters().values()} | preset
     parts = [f"{k}-{v}" for k, v in sorted(cell.task_params.items()) if usual.get(k) != v]
-    if (cell.lengths[0], cell.lengths[-1]) != (first, last):
-        parts.append(f"{cell.lengths[0]}-{cell.lengths[-1]}")
+    if cell.lengths != tuple(range(first, last + 1)):
+        parts.append(lengths_text(cell.lengths, comma="+"))
     return _file_name(cell.task, *parts)
 
 
@@ -65,9 +65,9 @@ def command(cell: Cell) -> str:
     words += ["--supervision", cell.supervision, "--protocol", word_for(cell.protocol.id)]
     task = tasks[cell.task]
     preset = preset_of(task, cell.protocol) if task.presets else {}
-    first, last = cell.lengths[0], cell.lengths[-1]
-    if (first, last) != preset.pop("lengths", None):
-        words += ["--lengths", f"{first}-{last}"]
+    first, last = preset.pop("lengths", (0, 0))
+    if cell.lengths != tuple(range(first, last + 1)):
+        words += ["--lengths", lengths_text(cell.lengths)]
     for name, value in cell.task_params.items():
         if preset.get(name) != value:
             words += ["--set", f"{name}={value}"]

@@ -12,6 +12,7 @@ from kbench.protocol import word_for
 from kbench.recipe import plain
 from kbench.report.document import Result, TrialRow
 from kbench.statistics.brackets import Bracket
+from kbench.study.parameters import lengths_text
 from kbench.study.request import backend_options
 
 
@@ -71,10 +72,10 @@ def read(result: Result, command: str | None = None) -> Measured:
         for name in ("model", "backend", "task", "task_params", "supervision", "protocol",
                      "lengths", "distribution")
     }  # fmt: skip
-    first, last, over = result.lengths[0], result.lengths[-1], result.distribution
+    over, span = result.distribution, lengths_text(result.lengths, dash=" to ", comma=", ")
     params = " ".join(f"{name}={value}" for name, value in result.task_params.items())
     task = f"{result.task} {params}".rstrip()
-    words = [result.model, task, result.supervision, over, f"lengths {first} to {last}"]
+    words = [result.model, task, result.supervision, over, f"lengths {span}"]
     n_star = {
         length: {row.seed: row.bracket() for row in found.per_seed}
         for length, found in result.n_star.items()
@@ -126,7 +127,7 @@ def _command(result: Result) -> str:
         "--task": result.task,
         "--supervision": result.supervision,
         "--protocol": word_for(result.protocol),
-        "--lengths": f"{result.lengths[0]}-{result.lengths[-1]}",
+        "--lengths": lengths_text(result.lengths),
     }
     if result.distribution:
         options["--distribution"] = result.distribution

@@ -1,11 +1,12 @@
 """How names and numbers are written: in the terminal, on boards, pages and plots alike."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kbench.statistics.brackets import Bracket
 from kbench.statistics.likelihood import Interval
 from kbench.study.cell import Cell
+from kbench.study.parameters import lengths_text
 
 
 def model_name(cell: Cell) -> str:
@@ -16,6 +17,11 @@ def model_name(cell: Cell) -> str:
 def task_name(cell: Cell) -> str:
     """Task and parameters, as in `modadd m=3`."""
     return f"{cell.task} {parameters_text(cell.task_params)}".rstrip()
+
+
+def lengths_words(lengths: Sequence[int]) -> str:
+    """`2 to 7`, or `4, 6, 10` where some are left out."""
+    return lengths_text(lengths, dash=" to ", comma=", ")
 
 
 def parameters_text(parameters: Mapping[str, Any]) -> str:

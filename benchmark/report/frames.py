@@ -18,6 +18,7 @@ from kbench.report.format import (
     percent,
 )
 from kbench.statistics.likelihood import Interval
+from kbench.study.parameters import lengths_text
 
 if TYPE_CHECKING:
     import pandas
@@ -34,7 +35,7 @@ def _cell(result: Result) -> Row:
         "supervision": result.supervision,
         "distribution": result.distribution,
         "protocol": result.protocol,
-        "lengths": f"{result.lengths[0]}-{result.lengths[-1]}",
+        "lengths": lengths_text(result.lengths),
         "backend": result.backend,
         "complete": result.complete,
     }

@@ -14,6 +14,7 @@ from kbench.report.format import (
     decimals,
     interval_text,
     kappa_text,
+    lengths_words,
     model_name,
     parameters_text,
     percent,
@@ -33,7 +34,7 @@ def tables(runs: Sequence[CellRun]) -> RenderableType:
         groups.setdefault((run.cell.protocol.id, run.cell.lengths), []).append(run)
     parts: list[RenderableType] = []
     for (protocol, lengths), group in groups.items():
-        span = f"lengths {lengths[0]} to {lengths[-1]}, protocol {protocol}"
+        span = f"lengths {lengths_words(lengths)}, protocol {protocol}"
         if shared := _untested(run for run in group if run.cell.distribution is None):
             parts.append(_kappa_table(shared, f"Sharing factor κ: {span}"))
             if shared[0].cell.protocol.by_length:

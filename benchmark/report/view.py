@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
-from kbench.report.format import interval_text, model_name, task_name
+from kbench.report.format import interval_text, lengths_words, model_name, task_name
 from kbench.report.tables import headline
 from kbench.study.cell import Lengths
 from kbench.study.driver import Driver, Profile
@@ -79,9 +79,7 @@ class View:
         if found and len(found[0]) > len(self._told.get(id(p), ())):
             lengths, kappa = found
             self._told[id(p)] = lengths
-            text = (
-                f"by one seed of {len(p.run.seeds)} κ of lengths {lengths[0]} to {lengths[-1]} is"
-            )
+            text = f"by one seed of {len(p.run.seeds)} κ of lengths {lengths_words(lengths)} is"
             self._say(
                 self._console,
                 f"{_name(p)}: {text} {interval_text(kappa)} (after {duration(p.wall_s)})",
@@ -137,9 +135,7 @@ def _name(p: CellProgress) -> str:
 
 
 def _trial_name(trial: Trial) -> str:
-    first, last = trial.lengths[0], trial.lengths[-1]
-    lengths = f"n = {first}" if first == last else f"n = {first} to {last}"
-    lengths += ", test" if trial.tested else ""
+    lengths = f"n = {lengths_words(trial.lengths)}" + (", test" if trial.tested else "")
     return f"{lengths}, seed {trial.seed}, N = {trial.n_samples}"
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import inspect
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,16 +26,16 @@ def preset_of(task: "Entry", protocol: "Protocol") -> dict[str, Any]:
 
 
 def task_preset(
-    task: "Entry", protocol: "Protocol", span: range | None = None
-) -> tuple[dict[str, Any], range]:
+    task: "Entry", protocol: "Protocol", wanted: tuple[int, ...] | None = None
+) -> tuple[dict[str, Any], tuple[int, ...]]:
     """A task's parameters, and its lengths: those asked for, or the preset's first to last."""
     preset = preset_of(task, protocol)
     lengths = preset.pop("lengths", None)
-    if span:
-        return preset, span
+    if wanted:
+        return preset, wanted
     match lengths:
         case (int(first), int(last)) if 1 <= first < last:
-            return preset, range(first, last + 1)
+            return preset, tuple(range(first, last + 1))
     raise KbenchError(
         f"task {task.name}: `lengths` in its preset must be a first and a larger last length, "
         f"as in (2, 6), got {lengths!r}; or name lengths on the command line"
@@ -46,7 +47,7 @@ class MadeTask(NamedTuple):
 
     task: "Task"
     parameters: dict[str, Any]
-    lengths: range
+    lengths: tuple[int, ...]
 
 
 def made_task(
@@ -59,12 +60,12 @@ def made_task(
     from kbench.registry import tasks
 
     protocol, entry = protocols.load(protocol_name), tasks[name]
-    preset, lengths = task_preset(entry, protocol, range(length, length + 1) if length else None)
+    preset, lengths = task_preset(entry, protocol, (length,) if length else None)
     params = but_defaults(entry, preset | settings_of(settings, [entry])[entry.name])
     return MadeTask(made(entry, params, lengths[-1:]), params, lengths)
 
 
-def preset_lengths(task_name: str, protocol_name: str) -> range:
+def preset_lengths(task_name: str, protocol_name: str) -> tuple[int, ...]:
     """The lengths of a task's preset."""
     from kbench import protocol as protocols
     from kbench.registry import tasks
@@ -72,18 +73,51 @@ def preset_lengths(task_name: str, protocol_name: str) -> range:
     return task_preset(tasks[task_name], protocols.load(protocol_name))[1]
 
 
-def lengths_of(lengths: Any) -> range:
-    """`2-7`, or (2, 7) from Python, as lengths."""
+def lengths_of(lengths: Any) -> tuple[int, ...]:
+    """`2-7`, or (2, 7) from Python, as all lengths from first to last; `4,6,10` and `2-5,8` too."""
     match lengths:
         case str():
-            first, dash, last = lengths.partition("-")
-            if dash and first.isdecimal() and last.isdecimal():
-                return lengths_of((int(first), int(last)))
-        case (int(first), int(last)) if 1 <= first < last:
-            return range(first, _at_most(LONGEST, last, "--lengths") + 1)
-    raise KbenchError(
-        f"--lengths wants a first and a larger last length, as in 2-7, got {lengths!r}"
+            found = [
+                re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", p.strip()) for p in lengths.split(",")
+            ]
+            ends = [(int(part[1]), int(part[2] or part[1])) for part in found if part]
+            if len(ends) == len(found):
+                return _lengths_within(ends, lengths)
+        case (int(first), int(last)):
+            return _lengths_within([(first, last)], lengths)
+        case (int(), int(), int(), *more) if all(isinstance(n, int) for n in more):
+            return _lengths_within([(n, n) for n in lengths], lengths)
+    raise _no_lengths(lengths)
+
+
+def _lengths_within(ends: Sequence[tuple[int, int]], given: Any) -> tuple[int, ...]:
+    """All from the first to the last of each pair."""
+    found: set[int] = set()
+    for first, last in ends:
+        if not 1 <= first <= last:
+            raise _no_lengths(given)
+        found.update(range(first, _at_most(LONGEST, last, "--lengths") + 1))
+    if len(found) < 2:
+        raise _no_lengths(given)
+    return tuple(sorted(found))
+
+
+def _no_lengths(given: Any) -> KbenchError:
+    return KbenchError(
+        "--lengths wants a first and a larger last length, as in 2-7, or several, as in 4,6,10, "
+        f"got {given!r}"
     )
+
+
+def lengths_text(lengths: Sequence[int], dash: str = "-", comma: str = ",") -> str:
+    """As `--lengths` takes them: `2-7`, or `4,6,10` and `2-5,8` where some are left out."""
+    runs: list[list[int]] = []
+    for n in lengths:
+        if runs and n == runs[-1][-1] + 1:
+            runs[-1].append(n)
+        else:
+            runs.append([n])
+    return comma.join(dash.join(map(str, dict.fromkeys((run[0], run[-1])))) for run in runs)
 
 
 def beyond(wanted: Any, longest: int) -> tuple[int, ...]:

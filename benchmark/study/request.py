@@ -22,7 +22,7 @@ HELP = {
     "task": "Task, or path/to/file.py:Class; repeatable.",
     "supervision": "outcome, cot or aligned; repeatable. Default: all.",
     "protocol": "quick, cpu, paper, or a YAML file of your own.",
-    "lengths": "First and last length, as in 2-7. Default: the task's.",
+    "lengths": "First and last length, as in 2-7, or several, as in 4,6,10. Default: the task's.",
     "set": "A task parameter, as in m=5; repeatable.",
     "seeds": "Number of seeds. Default: the protocol's, which may add some while κ is open.",
     "distribution": "fixed, uniform or short-to-long: N* over all lengths together under this "
@@ -49,7 +49,7 @@ class Request:
     supervisions: tuple[str, ...] = ()
     """All where none is named."""
     protocol: str = PROTOCOL
-    lengths: tuple[int, int] | str | None = None
+    lengths: tuple[int, ...] | str | None = None
     task_params: Mapping[str, Any] = field(default_factory=dict)
     """Of the tasks, by name; texts are read as the command line reads them."""
     seeds: int | None = None
@@ -68,7 +68,7 @@ class Request:
         task: str | Sequence[str],
         supervision: str | Sequence[str] | None = None,
         protocol: str = PROTOCOL,
-        lengths: tuple[int, int] | str | None = None,
+        lengths: tuple[int, ...] | str | None = None,
         task_params: Mapping[str, Any] | None = None,
         seeds: int | None = None,
         distribution: str | Sequence[str] | None = None,
@@ -143,7 +143,7 @@ class Request:
         params, spans, tested = {}, {}, {}
         for task in task_entries:
             preset, own_span = task_preset(task, protocol, span)
-            spans[task.name] = tuple(own_span)
+            spans[task.name] = own_span
             tested[task.name] = beyond(self.extrapolate, own_span[-1]) if self.extrapolate else ()
             params[task.name] = but_defaults(task, preset | changes[task.name])
             made(task, params[task.name], spans[task.name] + tested[task.name])

@@ -88,7 +88,7 @@ WRONG = {
     "unknown protocol 'quik'; did you mean 'quick'?": {"protocol": "quik"},
     "protocol must be a text, got None": {"protocol": None},
     "--lengths wants a first and a larger last length": {"lengths": (4, 3)},
-    "--lengths wants a first and a larger last length, as in 2-7, got 'x'": {"lengths": "x"},
+    "as in 2-7, or several, as in 4,6,10, got 'x'": {"lengths": "x"},
     "lengths is a first and a last length, as in (2, 7), got 5": {"lengths": 5},
     "--lengths: lengths go up to 10,000": {"lengths": (2, 10**6)},
     "task_params is a mapping": {"task_params": "m=5"},

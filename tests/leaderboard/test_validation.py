@@ -295,9 +295,19 @@ def test_one_file_that_cannot_be_looked_at_does_not_end_the_others_check(
     assert any("cannot be looked at: MemoryError" in p for p in problems(root)["lstm.json"])
 
 
-def test_lengths_with_a_gap(root):
-    write(root, text_of(invented(board_cell(lengths=(3, 5)))))
-    assert only_problem(root) == "lengths are [3, 5], expected all from the first to the last"
+def test_lengths_with_a_gap_are_a_board_of_their_own(root):
+    content = text_of(invented(board_cell(lengths=(3, 5))))
+    write(root, content)
+    assert "modadd.m-2.3+5/aligned" in only_problem(root)
+    (root / "quick-1/modadd.m-2.3-5/aligned/lstm.json").unlink()
+    write(root, content, "quick-1/modadd.m-2.3+5/aligned/lstm.json")
+    assert problems(root) == {"lstm.json": ()}
+
+
+def test_lengths_out_of_order(root):
+    write(root, text_of(invented(board_cell(lengths=(4, 3, 5)))))
+    (found,) = problems(root).values()
+    assert "lengths are [4, 3, 5], expected each once, the shortest first" in found
 
 
 def test_a_source_beside_a_registered_model(root, content):

@@ -34,6 +34,7 @@ from kbench.report.readings import extrapolation
 from kbench.statistics.brackets import Bracket, best_of_grid
 from kbench.statistics.likelihood import Interval
 from kbench.study.cell import PLENTY
+from kbench.study.parameters import lengths_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 MANIFEST = ".kbench-site"
@@ -203,7 +204,7 @@ def page(row: Row) -> str:
 def task_text(row: Row) -> str:
     """`modadd m=3, n = 2–6`."""
     cell = row.run.cell
-    return f"{task_name(cell)}, n = {cell.lengths[0]}–{cell.lengths[-1]}"
+    return f"{task_name(cell)}, n = {_span_of(cell.lengths)}"
 
 
 def setup(row: Row) -> str:
@@ -283,7 +284,7 @@ def _prose(text: str) -> Markup:
 
 
 def _span_of(lengths: Sequence[int]) -> str:
-    return f"{lengths[0]}" if len(lengths) == 1 else f"{lengths[0]}–{lengths[-1]}"
+    return lengths_text(lengths, dash="–", comma=", ")
 
 
 def _together(row: Row) -> Bracket:
