@@ -302,6 +302,14 @@ def test_ones_own_models_count_nowhere():
     assert len(shown.entries) == 5
 
 
+def test_lengths_with_a_gap_are_a_board_of_their_own():
+    usual = kappa_rows(transformer_cot=(20, NEVER))
+    some = [row(together(100, 100), model="transformer", supervision="cot", lengths=(2, 4, 6))]
+    assert [b.name for b in boards(usual + some)] == [
+        "quick-1 modadd m=3 L=6", "quick-1 modadd m=3 lengths 2,4,6 L=6",
+    ]  # fmt: skip
+
+
 def test_the_larger_budget_counts():
     from kbench import protocol as protocols
 
