@@ -42,6 +42,8 @@ def test_parameters_in_closed_form():
         # Two layers: 3 inputs of the convolution and 16 numbers for each of 64 channels.
         "mamba": (2 * (3 + 16) * 64, 0),
         "mamba-neg": (2 * (3 + 16) * 64, 0),
+        # 3 inputs of the convolution of x, B and C, and 16 numbers for each of 128 channels.
+        "mamba2": (3 * (128 + 2 * 16) + 16 * 128, 0),
         # Four heads of 16 × 16, and 3 inputs of the convolutions of q, k and v.
         "deltanet": (4 * 16 * 16 + 3 * 3 * 64, 0),
         "deltaproduct": (4 * 16 * 16 + 3 * 5 * 64, 0),

@@ -1,0 +1,99 @@
+"""The linear recurrences against their papers' equations, one sequence, head and step at a time.
+
+Every reference computes in float64, also where the model's weights are in float32.
+"""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from oracles import SHAPES, VOCAB, assert_agrees, draw_tokens, shake, under
+from test_models_recurrent import causal_conv, rms_norm
+
+from kbench.registry import models
+
+PRECISIONS = [(torch.float32, 1e-5), (torch.float64, 1e-10)]
+
+
+def assert_is(reference, name, shape, dtype, tolerance, **size):
+    def exactly(p, tokens):
+        return reference({key: z.double() for key, z in p.items()}, tokens)
+
+    torch.manual_seed(0)
+    model = shake(models[name].cls(VOCAB, shape[1], **size)).to(dtype)
+    assert_agrees(model, exactly, draw_tokens(*shape), tolerance)
+
+
+def softplus(x):
+    return torch.log(1 + torch.exp(x))
+
+
+def by_head(recurrence, heads, *inputs):
+    """[batch, time, heads · d] each → y of every sequence and head by itself, side by side."""
+    B, T = inputs[0].shape[:2]
+    per_head = [z.reshape(B, T, heads, -1) for z in inputs]
+    y = [
+        torch.stack([recurrence(*(z[b, :, h] for z in per_head)) for h in range(heads)], dim=1)
+        for b in range(B)
+    ]
+    return torch.stack(y).flatten(2)
+
+
+def swiglu(p, x):
+    gate, value = (x @ p["up.weight"].T).chunk(2, dim=-1)
+    return (F.silu(gate) * value) @ p["down.weight"].T
+
+
+def stack(*mixers):
+    """Blocks of these mixers in turns and a SwiGLU, each with an RMSNorm before it."""
+
+    def reference(p, tokens):
+        x = p["embedding.weight"][tokens]
+        for i in range(len(under("mlps.", p)) // 2):
+            mixed = mixers[i % len(mixers)](
+                under(f"mixers.{i}.", p), rms_norm(x, p[f"norms.{2 * i}.weight"])
+            )
+            x = x + mixed
+            x = x + swiglu(under(f"mlps.{i}.", p), rms_norm(x, p[f"norms.{2 * i + 1}.weight"]))
+        return rms_norm(x, p["norm.weight"]) @ p["head.weight"].T
+
+    return reference
+
+
+# Mamba-2.
+
+
+def naive_mamba2(heads, state):
+    def mixer(p, x):
+        xBC = F.silu(causal_conv(x @ p["xBC.weight"].T, p["taps"]) + p["conv_bias"])
+        u, B, C = xBC[..., : -2 * state], xBC[..., -2 * state : -state], xBC[..., -state:]
+        delta = softplus(x @ p["decay.dt.weight"].T + p["decay.dt.bias"])
+        a = torch.exp(-delta * torch.exp(p["decay.A_log"]))
+
+        def recurrence(u, delta, a, B, C, D):
+            h, y = 0, []
+            for t in range(len(u)):
+                h = a[t] * h + delta[t] * torch.outer(u[t], B[t])
+                y.append(h @ C[t] + D[t] * u[t])
+            return torch.stack(y)
+
+        B, C = (torch.cat([z] * heads, dim=-1) for z in (B, C))
+        y = by_head(recurrence, heads, u, delta, a, B, C, p["D"].expand_as(a))
+        y = y * F.silu(x @ p["gate.weight"].T)
+        return rms_norm(y, p["norm.weight"]) @ p["out.weight"].T
+
+    def reference(p, tokens):
+        x = p["embedding.weight"][tokens]
+        for i in range(len(under("norms.", p))):
+            x = x + mixer(under(f"mixers.{i}.", p), rms_norm(x, p[f"norms.{i}.weight"]))
+        return rms_norm(x, p["norm.weight"]) @ p["head.weight"].T
+
+    return reference
+
+
+# With one head the norm hides D at T = 1, whose gradient is nothing but rounding then.
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("width", "layers", "heads"), [(8, 1, 2), (10, 2, 3)])
+@pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
+def test_mamba2(width, layers, heads, shape, dtype, tolerance):
+    size = {"width": width, "layers": layers, "heads": heads, "state": 5}
+    assert_is(naive_mamba2(heads, 5), "mamba2", shape, dtype, tolerance, **size)
