@@ -15,17 +15,17 @@ from kbench.registry import models
 
 
 def segment_sums(x: Tensor) -> Tensor:
-    """x[…, T] → y[…, T, T], y_ts = Σ x_i over s < i ≤ t, −∞ for s > t (section 6, `segsum`)."""
+    """x[…, T] → y[…, T, T], y_ts = Σ x_i over s < i ≤ t, −∞ for s > t (listing 1)."""
     T, total = x.shape[-1], x.cumsum(-1)
     later_TT = torch.ones(T, T, dtype=torch.bool, device=x.device).triu(1)
     return (total.unsqueeze(-1) - total.unsqueeze(-2)).masked_fill(later_TT, -math.inf)
 
 
 def ssd(u: Tensor, log_a: Tensor, B: Tensor, C: Tensor, start: Any = None) -> tuple[Tensor, Tensor]:
-    """h_t = a_t h_{t-1} + u_t B_tᵀ;  y_t = h_t C_t  (equation 1, A a scalar times the identity).
+    """h_t = a_t h_{t-1} + u_t B_tᵀ;  y_t = h_t C_t  (A a scalar times the identity).
 
     u_BHTD, log_a_BHT, B_BTS, C_BTS, start_BHDS or None → y_BHTD, last h_BHDS. Written out it is
-    masked attention, y = (L ∘ C Bᵀ) u with L_ts = a_{s+1} ⋯ a_t (equation 16).
+    masked attention, y = (L ∘ C Bᵀ) u with L_ts = a_{s+1} ⋯ a_t (section 5).
     """
     log_L_BHTT = segment_sums(log_a)
     B, C = B.unsqueeze(1), C.unsqueeze(1)

@@ -49,17 +49,17 @@ def test_a_dense_ssm_starts_from_a_state_that_is_not_zero():
     assert kstest(starts.detach().numpy(), "norm").pvalue > 1e-3
 
 
-def test_decays_of_mamba2_start_as_its_authors_have_them():
+@pytest.mark.parametrize(("name", "more"), [("mamba2", {"state": 2}), ("gated-deltanet", {})])
+def test_decays_of_mamba2_start_as_its_authors_have_them(name, more):
     """A uniform in [1, 16] and Δ log-uniform in [0.001, 0.1] (Dao & Gu 2024, their code)."""
-    size = {"width": 16, "layers": 1, "heads": 1000}
-    for name, more in (("mamba2", {"state": 2}),):
-        (decay,) = (m for m in started(name, **size, **more).modules() if hasattr(m, "A_log"))
-        A, dt = decay.A_log.detach().exp(), F.softplus(decay.dt.bias.detach().double())
-        assert kstest(A.numpy(), "uniform", args=(1, 15)).pvalue > 1e-3
-        assert kstest(dt.log10().numpy(), "uniform", args=(-3, 2)).pvalue > 1e-3
+    model = started(name, width=16, layers=1, heads=1000, **more)
+    (decay,) = (m for m in model.modules() if hasattr(m, "A_log"))
+    A, dt = decay.A_log.detach().exp(), F.softplus(decay.dt.bias.detach().double())
+    assert kstest(A.numpy(), "uniform", args=(1, 15)).pvalue > 1e-3
+    assert kstest(dt.log10().numpy(), "uniform", args=(-3, 2)).pvalue > 1e-3
 
 
-@pytest.mark.parametrize("name", ["deltanet", "deltaproduct", "mamba2"])
+@pytest.mark.parametrize("name", ["deltanet", "deltaproduct", "mamba2", "gated-deltanet"])
 def test_taps_of_a_short_convolution_start_as_those_of_torch(name):
     """Uniform within 1/√4, as `nn.Conv1d` of one channel and four taps."""
     model = started(name, **models[name].preset("quick"))

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from oracles import SHAPES, VOCAB, assert_agrees, draw_tokens, shake, under
 from test_models_recurrent import causal_conv, rms_norm
+from torch import sigmoid
 
 from kbench.registry import models
 
@@ -97,3 +98,37 @@ def naive_mamba2(heads, state):
 def test_mamba2(width, layers, heads, shape, dtype, tolerance):
     size = {"width": width, "layers": layers, "heads": heads, "state": 5}
     assert_is(naive_mamba2(heads, 5), "mamba2", shape, dtype, tolerance, **size)
+
+
+# Gated DeltaNet.
+
+
+def naive_gated_deltanet(heads):
+    def mixer(p, x):
+        qkv = F.silu(causal_conv(x @ p["qkv.weight"].T, p["taps"])).chunk(3, dim=-1)
+        beta = sigmoid(x @ p["beta.weight"].T)
+        delta = softplus(x @ p["decay.dt.weight"].T + p["decay.dt.bias"])
+        alpha = torch.exp(-delta * torch.exp(p["decay.A_log"]))
+
+        def recurrence(q, k, v, beta, alpha):
+            S, y, eye = torch.zeros(len(v[0]), len(k[0]), dtype=v.dtype), [], torch.eye(len(k[0]))
+            for t in range(len(q)):
+                k_t = k[t] / k[t].norm()
+                S = S @ (alpha[t] * (eye - beta[t] * torch.outer(k_t, k_t)))
+                S = S + beta[t] * torch.outer(v[t], k_t)
+                y.append(rms_norm(S @ q[t] / q[t].norm(), p["norm.weight"]))
+            return torch.stack(y)
+
+        y = by_head(recurrence, heads, *qkv, beta, alpha)
+        return (y * F.silu(x @ p["gate.weight"].T)) @ p["out.weight"].T
+
+    return mixer
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("width", "layers", "heads"), [(8, 1, 2), (10, 2, 3)])
+@pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
+def test_gated_deltanet(width, layers, heads, shape, dtype, tolerance):
+    size = {"width": width, "layers": layers, "heads": heads}
+    reference = stack(naive_gated_deltanet(heads))
+    assert_is(reference, "gated-deltanet", shape, dtype, tolerance, **size)

@@ -47,6 +47,7 @@ def test_parameters_in_closed_form():
         # Four heads of 16 × 16, and 3 inputs of the convolutions of q, k and v.
         "deltanet": (4 * 16 * 16 + 3 * 3 * 64, 0),
         "deltaproduct": (4 * 16 * 16 + 3 * 5 * 64, 0),
+        "gated-deltanet": (4 * 16 * 16 + 3 * 3 * 64, 0),
         "transformer": (0, 2 * 64),
         "transformer-rope": (0, 2 * 64),
         "transformer-alibi": (0, 2 * 64),
