@@ -28,14 +28,14 @@ def gated_delta_rule(
     """
     L_BHTT = segment_sums(log_a).exp()
     kept_BHT1, beta = log_a.cumsum(-1).exp().unsqueeze(-1), beta.unsqueeze(-1)
-    u = v if start is None else v - kept_BHT1 * (k @ start.transpose(-2, -1))
-    past_TT = (beta * L_BHTT * (k @ k.transpose(-2, -1))).tril(-1)
+    u = v if start is None else v - kept_BHT1 * (k @ start.mT)
+    past_TT = (beta * L_BHTT * (k @ k.mT)).tril(-1)
     u = torch.linalg.solve_triangular(past_TT, beta * u, upper=False, unitriangular=True)
-    y = (L_BHTT * (q @ k.transpose(-2, -1))) @ u
-    end = (u * L_BHTT[..., -1, :].unsqueeze(-1)).transpose(-2, -1) @ k
+    y = (L_BHTT * (q @ k.mT)) @ u
+    end = (u * L_BHTT[..., -1, :].unsqueeze(-1)).mT @ k
     if start is None:
         return y, end
-    return y + kept_BHT1 * (q @ start.transpose(-2, -1)), end + kept_BHT1[..., -1:, :] * start
+    return y + kept_BHT1 * (q @ start.mT), end + kept_BHT1[..., -1:, :] * start
 
 
 class Mixer(nn.Module):

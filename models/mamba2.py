@@ -29,12 +29,12 @@ def ssd(u: Tensor, log_a: Tensor, B: Tensor, C: Tensor, start: Any = None) -> tu
     """
     log_L_BHTT = segment_sums(log_a)
     B, C = B.unsqueeze(1), C.unsqueeze(1)
-    y = (log_L_BHTT.exp() * (C @ B.transpose(-2, -1))) @ u
-    end = (u * log_L_BHTT[..., -1, :].exp().unsqueeze(-1)).transpose(-2, -1) @ B
+    y = (log_L_BHTT.exp() * (C @ B.mT)) @ u
+    end = (u * log_L_BHTT[..., -1, :].exp().unsqueeze(-1)).mT @ B
     if start is None:
         return y, end
     kept_BHT1 = log_a.cumsum(-1).exp().unsqueeze(-1)
-    return y + kept_BHT1 * (C @ start.transpose(-2, -1)), end + kept_BHT1[..., -1:, :] * start
+    return y + kept_BHT1 * (C @ start.mT), end + kept_BHT1[..., -1:, :] * start
 
 
 class Decay(nn.Module):

@@ -69,3 +69,28 @@ def test_taps_of_a_short_convolution_start_as_those_of_torch(name):
     assert taps.abs().max() <= 0.5
     assert kstest(taps.numpy(), "uniform", args=(-0.5, 1.0)).pvalue > 1e-3
     assert kstest(by_torch.numpy(), "uniform", args=(-0.5, 1.0)).pvalue > 1e-3
+
+
+def test_rwkv7_starts_as_its_authors_have_it():
+    """Decays and rates differ by channel; what depends on the input starts at zero, and so does
+    all that is added to the residual stream (Peng et al. 2025, arXiv 2503.14456, their code)."""
+    layers, heads, head = 3, 2, 8
+    C = heads * head
+    model = started("rwkv7", width=C, layers=layers, heads=heads)
+    for layer, (mixer, mlp) in enumerate(zip(model.mixers, model.mlps, strict=True)):
+        early, late = 1 - layer / layers, layer / (layers - 1)
+        for n in range(C):
+            zigzag = (n % head - (head - 1) / 2) / ((head - 1) / 2)
+            zigzag *= abs(zigzag)
+            w = -6 + 6 * (n / (C - 1)) ** (1 + late**0.3) + 0.5 + 2.5 * zigzag
+            a = -0.19 + 0.3 * zigzag + 0.4 * (n / (C - 1) - 0.5)
+            powers = (0.2, 0.9, 0.7, 0.7, 0.9, 0.2)
+            assert mixer.w_0[n].item() == pytest.approx(w, abs=1e-5)
+            assert mixer.a_0[n].item() == pytest.approx(a, abs=1e-5)
+            assert mixer.k_k[n].item() == pytest.approx(0.71 - 0.1 * (n / (C - 1) - 0.5), abs=1e-5)
+            assert mixer.mu[:, 0, 0, n].tolist() == pytest.approx(
+                [1 - (n / C) ** (p * early) for p in powers], abs=1e-5
+            )
+            assert mlp.mu[n].item() == pytest.approx(1 - (n / C) ** early**4, abs=1e-5)
+        zero = (mixer.w[0], mixer.a[0], mixer.g[0], mixer.out, mlp.v)
+        assert not any(linear.weight.any() for linear in zero)

@@ -3,6 +3,8 @@
 Every reference computes in float64, also where the model's weights are in float32.
 """
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -132,3 +134,66 @@ def test_gated_deltanet(width, layers, heads, shape, dtype, tolerance):
     size = {"width": width, "layers": layers, "heads": heads}
     reference = stack(naive_gated_deltanet(heads))
     assert_is(reference, "gated-deltanet", shape, dtype, tolerance, **size)
+
+
+# RWKV-7.
+
+
+def naive_time_mix(p, x, heads, layer_norm):
+    def shift(mu):
+        before = torch.cat([torch.zeros_like(x[:, :1]), x[:, :-1]], dim=1)
+        return (1 - mu) * x + mu * before
+
+    x_r, x_w, x_k, x_v, x_a, x_g = (shift(mu) for mu in p["mu"][:, 0, 0])
+    r, k, v = (z @ p[f"{n}.weight"].T for z, n in ((x_r, "r"), (x_k, "k"), (x_v, "v")))
+    w = torch.tanh(x_w @ p["w.0.weight"].T) @ p["w.2.weight"].T + p["w_0"]
+    w = torch.exp(-math.exp(-0.5) * sigmoid(w))
+    a = sigmoid(x_a @ p["a.0.weight"].T @ p["a.2.weight"].T + p["a_0"])
+    g = sigmoid(x_g @ p["g.0.weight"].T) @ p["g.2.weight"].T
+    kappa = k * p["k_k"]
+    k = k * (1 - p["k_a"] + a * p["k_a"])
+
+    def recurrence(r, w, k, v, kappa, a, r_k, weight, bias):
+        S, y = torch.zeros(r.shape[1], r.shape[1], dtype=r.dtype), []
+        for t in range(len(r)):
+            unit = kappa[t] / kappa[t].norm()
+            S = S @ (torch.diag(w[t]) - torch.outer(unit, a[t] * unit)) + torch.outer(v[t], k[t])
+            normed = layer_norm(S @ r[t], weight[t], bias[t], 1e-5 * len(r[t]))
+            y.append(normed + (r_k[t] * r[t] * k[t]).sum() * v[t])
+        return torch.stack(y)
+
+    fixed = (z.flatten().expand_as(r) for z in (p["r_k"], p["norm_weight"], p["norm_bias"]))
+    y = by_head(recurrence, heads, r, w, k, v, kappa, a, *fixed)
+    return (y * g) @ p["out.weight"].T
+
+
+def naive_rwkv7(heads):
+    def norm(x, weight, bias, eps=1e-5):
+        x = x - x.mean(-1, keepdim=True)
+        return weight * x / torch.sqrt((x * x).mean(-1, keepdim=True) + eps) + bias
+
+    def reference(p, tokens):
+        def normed(x, at):
+            return norm(x, p[f"{at}.weight"], p[f"{at}.bias"])
+
+        layers = len(under("mlps.", p)) // 3
+        x = normed(p["embedding.weight"][tokens], f"norms.{2 * layers}")
+        for i in range(layers):
+            u = normed(x, f"norms.{2 * i}")
+            x = x + naive_time_mix(under(f"mixers.{i}.", p), u, heads, norm)
+            u, mlp = normed(x, f"norms.{2 * i + 1}"), under(f"mlps.{i}.", p)
+            before = torch.cat([torch.zeros_like(u[:, :1]), u[:, :-1]], dim=1)
+            u = u + mlp["mu"] * (before - u)
+            x = x + F.relu(u @ mlp["k.weight"].T) ** 2 @ mlp["v.weight"].T
+        return normed(x, "norm") @ p["head.weight"].T
+
+    return reference
+
+
+# Of a single token nothing decays, and what gradient the decays have is rounding.
+@pytest.mark.parametrize("shape", SHAPES[1:])
+@pytest.mark.parametrize(("width", "layers", "heads"), [(8, 1, 2), (10, 2, 3)])
+@pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
+def test_rwkv7(width, layers, heads, shape, dtype, tolerance):
+    size = {"width": width, "layers": layers, "heads": heads}
+    assert_is(naive_rwkv7(heads), "rwkv7", shape, dtype, tolerance, **size)

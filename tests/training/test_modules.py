@@ -48,6 +48,8 @@ def test_parameters_in_closed_form():
         "deltanet": (4 * 16 * 16 + 3 * 3 * 64, 0),
         "deltaproduct": (4 * 16 * 16 + 3 * 5 * 64, 0),
         "gated-deltanet": (4 * 16 * 16 + 3 * 3 * 64, 0),
+        # Four heads of 16 × 16, and the last inputs of the time mix and of the channel mix.
+        "rwkv7": (4 * 16 * 16 + 2 * 64, 0),
         "transformer": (0, 2 * 64),
         "transformer-rope": (0, 2 * 64),
         "transformer-alibi": (0, 2 * 64),
