@@ -12,9 +12,6 @@ from kbench.ops.norms import normalize
 from kbench.ops.positions import at_positions, time_first
 from kbench.registry import models
 
-CHUNK = 16
-"""Positions that are taken at once: no product of as many decays is below exp(−16 / √e)."""
-
 
 def generalized_delta_rule(
     r: Tensor, log_w: Tensor, k: Tensor, v: Tensor, kappa: Tensor, a: Tensor, start: Any = None
@@ -22,11 +19,11 @@ def generalized_delta_rule(
     """S_t = S_{t-1} (diag(w_t) − κ_t (a_t ∘ κ_t)ᵀ) + v_t k_tᵀ;  y_t = S_t r_t.
 
     All BHTD, start_BHDD or None → y_BHTD, last S_BHDD. What is added to S, v_t k_tᵀ and
-    p_t (a_t ∘ κ_t)ᵀ with p_t = −S_{t-1} κ_t, decays by b_t / b_s, b_t = w_1 ⋯ w_t from the
-    beginning of a chunk; its p solve a unit lower triangular system, as in `deltanet.py`.
+    p_t (a_t ∘ κ_t)ᵀ with p_t = −S_{t-1} κ_t, decays by b_t / b_s, b_t = w_1 ⋯ w_t in a chunk of 16,
+    never below exp(−16 / √e). Its p solve a unit lower triangular system, as in `deltanet.py`.
     """
     S, y = r.new_zeros(*r.shape[:2], r.shape[3], r.shape[3]) if start is None else start, []
-    pieces = (z.split(CHUNK, 2) for z in (r, log_w, k, v, kappa, a * kappa))
+    pieces = (z.split(16, 2) for z in (r, log_w, k, v, kappa, a * kappa))
     for r_C, log_w_C, k_C, v_C, kappa_C, a_C in zip(*pieces, strict=True):
         log_b = log_w_C.cumsum(2)
         b, back = log_b.exp(), (-log_b).exp()
@@ -129,7 +126,7 @@ class RWKV7(nn.Module):
         self, vocab_size: int, max_len: int, *, width: int, layers: int, heads: int
     ) -> None:
         super().__init__()
-        # Not within 1e-4, as by its authors: at rates near 1e-2 rounding would decide what it learns.
+        # Not within 1e-4, as by its authors: at rates near 1e-2 rounding decides the first steps.
         self.embedding = nn.Embedding(vocab_size, width)
         self.mixers = nn.ModuleList(TimeMix(width, heads, i, layers) for i in range(layers))
         self.mlps = nn.ModuleList(ChannelMix(width, i, layers) for i in range(layers))

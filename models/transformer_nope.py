@@ -79,7 +79,10 @@ def init_gpt2(model: nn.Module, depth: int) -> None:
     },
 )
 class TransformerNoPE(nn.Module):
-    """Token embedding, pre-norm blocks, final norm, linear read-out."""
+    """Token embedding, pre-norm blocks, final norm, linear read-out.
+
+    Expressivity: in TC⁰ with numbers of log-many digits (arXiv 2207.00729).
+    """
 
     attention: Callable[[int, int], nn.Module] = Attention
 

@@ -61,6 +61,9 @@ class Attention(nn.Module):
     },
 )
 class TransformerRoPE(TransformerNoPE):
-    """The transformer without positions, with rotary attention."""
+    """The transformer without positions, with rotary attention.
+
+    Expressivity: in TC⁰ with numbers of log-many digits (arXiv 2207.00729).
+    """
 
     attention = Attention

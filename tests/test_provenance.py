@@ -51,12 +51,23 @@ def test_every_packaged_model_and_task_has_a_digest_of_its_own():
     [
         (
             models,
-            ["transformer-rope", "transformer-alibi", "looped-transformer"],
+            [
+                "transformer-rope",
+                "transformer-alibi",
+                "looped-transformer",
+            ],
             "transformer_nope",
         ),
         (models, ["mamba-neg"], "mamba"),
-        (models, ["deltaproduct", "gated-deltanet"], "deltanet"),
-        (models, ["gated-deltanet"], "mamba2"),
+        (
+            models,
+            [
+                "deltaproduct",
+                "gated-deltanet",
+            ],
+            "deltanet",
+        ),
+        (models, ["gated-deltanet", "mlstm"], "mamba2"),
         (tasks, ["automaton", "composition", "cycle"], "permutation"),
         (tasks, ["parity"], "modadd"),
     ],

@@ -94,3 +94,16 @@ def test_rwkv7_starts_as_its_authors_have_it():
             assert mlp.mu[n].item() == pytest.approx(1 - (n / C) ** early**4, abs=1e-5)
         zero = (mixer.w[0], mixer.a[0], mixer.g[0], mixer.out, mlp.v)
         assert not any(linear.weight.any() for linear in zero)
+
+
+def test_mlstm_starts_as_its_authors_have_it():
+    """Gates that do not see the input; forget biases from 3 to 6 over the heads, input biases from
+    N(0, 0.1) (Beck et al. 2024, arXiv 2405.04517, their code)."""
+    heads = 500
+    model = started("mlstm", width=250, layers=1, heads=heads)
+    gates = model.cells[0].gates
+    assert not gates.weight.any()
+    i, f = gates.bias.detach().split(heads)
+    torch.testing.assert_close(f, torch.linspace(3, 6, heads))
+    assert kstest(i.numpy() / 0.1, "norm").pvalue > 1e-3
+    assert (model.cells[0].skip == 1).all()

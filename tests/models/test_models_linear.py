@@ -26,6 +26,11 @@ def assert_is(reference, name, shape, dtype, tolerance, **size):
     assert_agrees(model, exactly, draw_tokens(*shape), tolerance)
 
 
+def layer_norm(x, weight, bias, eps=1e-5):
+    x = x - x.mean(-1, keepdim=True)
+    return weight * x / torch.sqrt((x * x).mean(-1, keepdim=True) + eps) + bias
+
+
 def softplus(x):
     return torch.log(1 + torch.exp(x))
 
@@ -136,10 +141,72 @@ def test_gated_deltanet(width, layers, heads, shape, dtype, tolerance):
     assert_is(reference, "gated-deltanet", shape, dtype, tolerance, **size)
 
 
+# mLSTM.
+
+
+def naive_mlstm(heads):
+    """The paper's equations before stabilisation."""
+
+    def blockwise(x, weight):
+        pieces = x.split(weight.shape[1], dim=-1)
+        return torch.cat([piece @ W for piece, W in zip(pieces, weight, strict=True)], dim=-1)
+
+    def mixer(p, x):
+        x, z = (x @ p["up.weight"].T).chunk(2, dim=-1)
+        c = F.silu(causal_conv(x, p["taps"]) + p["conv_bias"])
+        q, k = (blockwise(c, W) for W in p["qk"].chunk(2, dim=-1))
+        v = blockwise(x, p["v"])
+        gates = torch.cat([q, k, v], dim=-1) @ p["gates.weight"].T + p["gates.bias"]
+        i, f = torch.exp(gates[..., :heads]), sigmoid(gates[..., heads:])
+
+        def recurrence(q, k, v, i, f):
+            C, n, y = 0, 0, []
+            for t in range(len(q)):
+                k_t = k[t] / math.sqrt(len(k[t]))
+                C = f[t] * C + i[t] * torch.outer(v[t], k_t)
+                n = f[t] * n + i[t] * k_t
+                h = C @ q[t] / max((n @ q[t]).abs(), torch.ones(()))
+                y.append(layer_norm(h, 1, 0))
+            return torch.stack(y)
+
+        h = p["scale"] * by_head(recurrence, heads, q, k, v, i, f) + p["skip"] * c
+        return (h * F.silu(z)) @ p["down.weight"].T
+
+    def reference(p, tokens):
+        x = p["embedding.weight"][tokens]
+        for layer in range(len(under("norms.", p)) // 2):
+            norm = under(f"norms.{layer}.", p)
+            x = x + mixer(under(f"cells.{layer}.", p), layer_norm(x, norm["weight"], norm["bias"]))
+        return layer_norm(x, p["norm.weight"], p["norm.bias"]) @ p["head.weight"].T
+
+    return reference
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("width", "layers", "heads"), [(8, 1, 2), (10, 2, 4)])
+@pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
+def test_mlstm(width, layers, heads, shape, dtype, tolerance):
+    size = {"width": width, "layers": layers, "heads": heads}
+    assert_is(naive_mlstm(heads), "mlstm", shape, dtype, tolerance, **size)
+
+
+def test_mlstm_is_stable_where_exponential_gates_overflow():
+    """exp(i) fits float64 but not float32, in which the model is the same as in float64."""
+    torch.manual_seed(0)
+    model = shake(models["mlstm"].cls(VOCAB, 37, width=8, layers=1, heads=2))
+    model.cells[0].gates.bias.data[:2] += 100
+    tokens = draw_tokens(2, 37)
+    logits = model(tokens)
+    logits.square().sum().backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters())
+    exact = naive_mlstm(2)({key: p.double() for key, p in model.named_parameters()}, tokens)
+    torch.testing.assert_close(logits.double(), exact, rtol=1e-4, atol=1e-4)
+
+
 # RWKV-7.
 
 
-def naive_time_mix(p, x, heads, layer_norm):
+def naive_time_mix(p, x, heads):
     def shift(mu):
         before = torch.cat([torch.zeros_like(x[:, :1]), x[:, :-1]], dim=1)
         return (1 - mu) * x + mu * before
@@ -168,19 +235,15 @@ def naive_time_mix(p, x, heads, layer_norm):
 
 
 def naive_rwkv7(heads):
-    def norm(x, weight, bias, eps=1e-5):
-        x = x - x.mean(-1, keepdim=True)
-        return weight * x / torch.sqrt((x * x).mean(-1, keepdim=True) + eps) + bias
-
     def reference(p, tokens):
         def normed(x, at):
-            return norm(x, p[f"{at}.weight"], p[f"{at}.bias"])
+            return layer_norm(x, p[f"{at}.weight"], p[f"{at}.bias"])
 
         layers = len(under("mlps.", p)) // 3
         x = normed(p["embedding.weight"][tokens], f"norms.{2 * layers}")
         for i in range(layers):
             u = normed(x, f"norms.{2 * i}")
-            x = x + naive_time_mix(under(f"mixers.{i}.", p), u, heads, norm)
+            x = x + naive_time_mix(under(f"mixers.{i}.", p), u, heads)
             u, mlp = normed(x, f"norms.{2 * i + 1}"), under(f"mlps.{i}.", p)
             before = torch.cat([torch.zeros_like(u[:, :1]), u[:, :-1]], dim=1)
             u = u + mlp["mu"] * (before - u)

@@ -287,7 +287,7 @@ def test_two_reflections_are_a_rotation_of_order_three(dtype, tolerance):
     assert_same(y, unit(2 * math.pi / 3 * (x.cumsum(0) % 3).double()), "y", tolerance)
 
 
-def naive_deltanet(heads, steps):
+def naive_deltanet(heads, steps, most=2):
     def reference(p, tokens):
         x = p["embedding.weight"][tokens]
         for i in range(len(under("mlps.", p)) // 2):
@@ -297,7 +297,7 @@ def naive_deltanet(heads, steps):
             # Channels: the query, then the keys of every step, then the values of every step.
             qkv = conv.view(*tokens.shape, 1 + 2 * steps, heads, -1).unbind(2)
             length = [z / z.norm(dim=-1, keepdim=True) for z in qkv[: 1 + steps]]
-            beta = 2 * sigmoid(u @ q["beta.weight"].T).view(*tokens.shape, steps, heads)
+            beta = most * sigmoid(u @ q["beta.weight"].T).view(*tokens.shape, steps, heads)
 
             def in_turn(parts):
                 return torch.stack(parts, dim=2).flatten(1, 2).transpose(1, 2)
