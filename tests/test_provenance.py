@@ -64,10 +64,11 @@ def test_every_packaged_model_and_task_has_a_digest_of_its_own():
             [
                 "deltaproduct",
                 "gated-deltanet",
+                "gla",
             ],
             "deltanet",
         ),
-        (models, ["gated-deltanet", "mlstm"], "mamba2"),
+        (models, ["gated-deltanet", "gla", "mlstm"], "mamba2"),
         (tasks, ["automaton", "composition", "cycle"], "permutation"),
         (tasks, ["parity"], "modadd"),
     ],

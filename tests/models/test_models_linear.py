@@ -141,6 +141,47 @@ def test_gated_deltanet(width, layers, heads, shape, dtype, tolerance):
     assert_is(reference, "gated-deltanet", shape, dtype, tolerance, **size)
 
 
+# Gated linear attention.
+
+
+def naive_gla(heads):
+    def mixer(p, x):
+        inner = len(p["alpha.1.bias"])
+        q, k, v = (x @ p["qkv.weight"].T).tensor_split([inner, 2 * inner], dim=-1)
+        z = x @ p["alpha.0.weight"].T @ p["alpha.1.weight"].T + p["alpha.1.bias"]
+        alpha = sigmoid(z) ** (1 / 16)
+
+        def recurrence(q, k, v, alpha):
+            S, y = 0, []
+            for t in range(len(q)):
+                S = alpha[t][:, None] * S + torch.outer(k[t], v[t])
+                y.append(layer_norm(q[t] @ S, p["norm.weight"], p["norm.bias"]))
+            return torch.stack(y)
+
+        gate = F.silu(x @ p["gate.weight"].T + p["gate.bias"])
+        return (by_head(recurrence, heads, q, k, v, alpha) * gate) @ p["out.weight"].T
+
+    return mixer
+
+
+# As with RWKV-7, the gates of a single token have no effect.
+@pytest.mark.parametrize("shape", SHAPES[1:])
+@pytest.mark.parametrize(("width", "layers", "heads"), [(8, 1, 2), (11, 2, 3)])
+@pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
+def test_gla(width, layers, heads, shape, dtype, tolerance):
+    size = {"width": width, "layers": layers, "heads": heads}
+    assert_is(stack(naive_gla(heads)), "gla", shape, dtype, tolerance, **size)
+
+
+def test_gla_that_forgets_nearly_everything_stays_finite():
+    model, tokens = models["gla"].cls(VOCAB, 100, width=8, layers=1, heads=2), draw_tokens(2, 100)
+    torch.nn.init.constant_(model.mixers[0].alpha[1].bias, -60.0)
+    logits = model(tokens)
+    logits.square().sum().backward()
+    assert logits.isfinite().all()
+    assert all(p.grad.isfinite().all() for p in model.parameters())
+
+
 # mLSTM.
 
 
