@@ -141,6 +141,35 @@ def test_gated_deltanet(width, layers, heads, shape, dtype, tolerance):
     assert_is(reference, "gated-deltanet", shape, dtype, tolerance, **size)
 
 
+# A hybrid.
+
+
+def naive_attention(heads):
+    def mixer(p, x):
+        qkv = x @ p["attention.qkv.weight"].T + p["attention.qkv.bias"]
+
+        def attend(q, k, v):
+            y = []
+            for t in range(len(q)):
+                weights = torch.exp(k[: t + 1] @ q[t] / math.sqrt(len(q[t])))
+                y.append(weights @ v[: t + 1] / weights.sum())
+            return torch.stack(y)
+
+        y = by_head(attend, heads, *qkv.chunk(3, dim=-1))
+        return y @ p["attention.out.weight"].T + p["attention.out.bias"]
+
+    return mixer
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("width", "layers", "heads"), [(8, 2, 2), (10, 3, 3)])
+@pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
+def test_hybrid(width, layers, heads, shape, dtype, tolerance):
+    size = {"width": width, "layers": layers, "heads": heads}
+    reference = stack(naive_gated_deltanet(heads), naive_attention(heads))
+    assert_is(reference, "hybrid", shape, dtype, tolerance, **size)
+
+
 # Gated linear attention.
 
 
