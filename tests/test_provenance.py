@@ -55,6 +55,7 @@ def test_every_packaged_model_and_task_has_a_digest_of_its_own():
                 "transformer-rope",
                 "transformer-alibi",
                 "looped-transformer",
+                "transformer-canon",
                 "hybrid",
             ],
             "transformer_nope",

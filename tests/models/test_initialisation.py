@@ -107,3 +107,10 @@ def test_mlstm_starts_as_its_authors_have_it():
     torch.testing.assert_close(f, torch.linspace(3, 6, heads))
     assert kstest(i.numpy() / 0.1, "norm").pvalue > 1e-3
     assert (model.cells[0].skip == 1).all()
+
+
+def test_canon_layers_start_as_convolutions_of_torch():
+    model = started("transformer-canon", width=256, layers=2, heads=4)
+    taps = torch.cat([p.detach().flatten() for n, p in model.named_parameters() if "taps" in n])
+    assert len(taps) == 2 * 2 * 4 * 256
+    assert kstest(taps.numpy(), "uniform", args=(-0.5, 1.0)).pvalue > 1e-3

@@ -132,6 +132,42 @@ def test_width_of_a_head_is_rounded_up(name, width, heads, head):
     assert [p.shape for k, p in weights.items() if "out.w" in k] == [(width, inner)]
 
 
+def naive_canon(p, x):
+    """h_t + Σ_k w_k h_{t-k}, the last tap for the present."""
+    y = x.clone()
+    for t in range(x.shape[1]):
+        for k in range(min(t + 1, 4)):
+            y[:, t] += p["taps"][3 - k] * x[:, t - k]
+    return y
+
+
+def canon_reference(layers, heads):
+    def reference(p, tokens):
+        p = {key: z.double() for key, z in p.items()}
+        x = p["embedding.weight"][tokens]
+        for layer in range(layers):
+            b = under(f"blocks.{layer}.", p)
+            u = naive_canon(under("canon_attention.", b), norm(under("norm_attention.", b), x))
+            qkv = linear(under("attention.qkv.", b), u)
+            q, k, v = (z.unflatten(-1, (heads, -1)).transpose(1, 2) for z in qkv.chunk(3, dim=-1))
+            mixed = attend_plainly(q, k, v).transpose(1, 2).flatten(2)
+            x = x + linear(under("attention.out.", b), mixed)
+            u = naive_canon(under("canon_mlp.", b), norm(under("norm_mlp.", b), x))
+            hidden = F.gelu(linear(under("mlp.0.", b), u), approximate="tanh")
+            x = x + linear(under("mlp.2.", b), hidden)
+        return read_out(p, x)
+
+    return reference
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("width", "layers", "heads"), [(16, 1, 1), (15, 2, 3)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
+def test_transformer_canon(width, layers, heads, shape, dtype, tolerance):
+    model = build("transformer-canon", width=width, layers=layers, heads=heads).to(dtype)
+    assert_agrees(model, canon_reference(layers, heads), draw_tokens(*shape), tolerance)
+
+
 # Positions.
 
 

@@ -55,6 +55,8 @@ def test_parameters_in_closed_form():
         # Four heads of 32 × 32, n and m, and 3 inputs of the convolution.
         "mlstm": (4 * (32 * 32 + 32 + 1) + 3 * 128, 0),
         "hybrid": (4 * 16 * 16 + 3 * 3 * 64, 2 * 64),
+        # 3 inputs of both convolutions.
+        "transformer-canon": (2 * 3 * 64, 2 * 64),
         "transformer": (0, 2 * 64),
         "transformer-rope": (0, 2 * 64),
         "transformer-alibi": (0, 2 * 64),
