@@ -65,6 +65,8 @@ def test_every_packaged_model_and_task_has_a_digest_of_its_own():
             models,
             [
                 "deltaproduct",
+                "deltanet-pos",
+                "deltaproduct-pos",
                 "gated-deltanet",
                 "gla",
                 "hybrid",

@@ -114,3 +114,12 @@ def test_canon_layers_start_as_convolutions_of_torch():
     taps = torch.cat([p.detach().flatten() for n, p in model.named_parameters() if "taps" in n])
     assert len(taps) == 2 * 2 * 4 * 256
     assert kstest(taps.numpy(), "uniform", args=(-0.5, 1.0)).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(("name", "largest"), [("deltanet", 2), ("deltanet-pos", 1)])
+def test_beta_of_a_deltanet_reaches_its_largest_value_and_no_further(name, largest):
+    (mixer,) = started(name, width=8, layers=1, heads=2).mixers
+    with torch.no_grad():
+        beta = 2 * mixer.beta(200 * torch.randn(1000, 8)).sigmoid()
+    assert 0 <= beta.min() < 1e-3
+    assert largest - 1e-3 < beta.max() <= largest

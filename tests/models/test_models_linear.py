@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from oracles import SHAPES, VOCAB, assert_agrees, draw_tokens, shake, under
-from test_models_recurrent import causal_conv, rms_norm
+from test_models_recurrent import causal_conv, naive_deltanet, rms_norm
 from torch import sigmoid
 
 from kbench.registry import models
@@ -139,6 +139,18 @@ def test_gated_deltanet(width, layers, heads, shape, dtype, tolerance):
     size = {"width": width, "layers": layers, "heads": heads}
     reference = stack(naive_gated_deltanet(heads))
     assert_is(reference, "gated-deltanet", shape, dtype, tolerance, **size)
+
+
+# Gradients of q and k, which are brought to length 1, grow as these are short; so does rounding.
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("width", "layers", "heads"), [(8, 1, 2), (10, 2, 3)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 3e-5), (torch.float64, 1e-10)])
+@pytest.mark.parametrize(("name", "steps"), [("deltanet-pos", 1), ("deltaproduct-pos", 2)])
+def test_deltanet_of_positive_eigenvalues(
+    name, steps, width, layers, heads, shape, dtype, tolerance
+):
+    size = {"width": width, "layers": layers, "heads": heads}
+    assert_is(naive_deltanet(heads, steps, most=1), name, shape, dtype, tolerance, **size)
 
 
 # A hybrid.

@@ -50,6 +50,8 @@ def test_parameters_in_closed_form():
         "gated-deltanet": (4 * 16 * 16 + 3 * 3 * 64, 0),
         # Four heads of 16 × 16, and the last inputs of the time mix and of the channel mix.
         "rwkv7": (4 * 16 * 16 + 2 * 64, 0),
+        "deltanet-pos": (4 * 16 * 16 + 3 * 3 * 64, 0),
+        "deltaproduct-pos": (4 * 16 * 16 + 3 * 5 * 64, 0),
         # Four heads of 8 × 16.
         "gla": (4 * 8 * 16, 0),
         # Four heads of 32 × 32, n and m, and 3 inputs of the convolution.
