@@ -12,6 +12,7 @@ import importlib.util
 import inspect
 import math
 import pkgutil
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping
@@ -41,6 +42,16 @@ class Entry(Generic[T]):
     earlier: Mapping[int, str] = field(default_factory=dict)
     """Earlier versions whose results still stand, with the digest of their source: they compute the
     same function, and differ from this one in the last digits at most."""
+
+    @property
+    def expressivity(self) -> str:
+        """What is known of it and by whom: "Expressivity: …" in the class's docstring, or nothing.
+
+        There, because a docstring is no part of what a class computes, nor of its digest.
+        """
+        doc = inspect.cleandoc(self.cls.__doc__ or "")
+        found = re.search(r"^Expressivity: (.+?)(?:\n\n|\Z)", doc, re.MULTILINE | re.DOTALL)
+        return " ".join(found[1].split()) if found else ""
 
     def preset(self, family: str) -> Mapping[str, Any]:
         """The arguments for a protocol family; raises KbenchError where there are none."""

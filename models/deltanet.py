@@ -101,7 +101,10 @@ class SwiGLU(nn.Module):
     },
 )
 class DeltaNet(nn.Module):
-    """Token embedding, pre-norm residual blocks of mixer and SwiGLU, final norm, linear map."""
+    """Token embedding, pre-norm residual blocks of mixer and SwiGLU, final norm, linear map.
+
+    Expressivity: parity, by negative eigenvalues (arXiv 2411.12537).
+    """
 
     steps = 1
 

@@ -31,7 +31,10 @@ class Halved(nn.Linear):
     },
 )
 class DeltaNetPos(DeltaNet):
-    """DeltaNet whose β is σ(W x) instead of 2 σ(W x)."""
+    """DeltaNet whose β is σ(W x) instead of 2 σ(W x).
+
+    Expressivity: no parity (arXiv 2411.12537).
+    """
 
     def __init__(
         self, vocab_size: int, max_len: int, *, width: int, layers: int, heads: int

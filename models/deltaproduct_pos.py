@@ -17,6 +17,9 @@ from kbench.registry import models
     },
 )
 class DeltaProductPos(DeltaNetPos):
-    """DeltaProduct whose β is σ(W x) instead of 2 σ(W x)."""
+    """DeltaProduct whose β is σ(W x) instead of 2 σ(W x).
+
+    Expressivity: no parity (arXiv 2411.12537).
+    """
 
     steps = 2

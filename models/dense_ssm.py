@@ -27,6 +27,8 @@ class DenseSSM(nn.Module):
 
     Without an additive term only the direction of h_t carries information. Its length is therefore
     set to √state at every step, which changes no direction and keeps any sequence finite.
+
+    Expressivity: NC¹-hard problems, as dense transitions depend on the input (arXiv 2404.08819).
     """
 
     def __init__(self, vocab_size: int, max_len: int, *, width: int, state: int) -> None:

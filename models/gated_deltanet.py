@@ -81,7 +81,10 @@ class Mixer(nn.Module):
     },
 )
 class GatedDeltaNet(nn.Module):
-    """Token embedding, pre-norm residual blocks of mixer and SwiGLU, final norm, linear map."""
+    """Token embedding, pre-norm residual blocks of mixer and SwiGLU, final norm, linear map.
+
+    Expressivity: no parity (arXiv 2411.12537).
+    """
 
     turns: tuple[Callable[[int, int], nn.Module], ...] = (Mixer,)
     """The mixers of the blocks, over and over."""

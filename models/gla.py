@@ -77,6 +77,9 @@ class Mixer(nn.Module):
     },
 )
 class GLA(GatedDeltaNet):
-    """The blocks of the gated DeltaNet, with gated linear attention as their mixer."""
+    """The blocks of the gated DeltaNet, with gated linear attention as their mixer.
+
+    Expressivity: no parity (arXiv 2411.12537).
+    """
 
     turns = (Mixer,)

@@ -40,6 +40,9 @@ class Attention(nn.Module):
     },
 )
 class Hybrid(GatedDeltaNet):
-    """The gated DeltaNet, but every other block mixes by attention."""
+    """The gated DeltaNet, but every other block mixes by attention.
+
+    Expressivity: its parts alone: no parity (arXiv 2411.12537), in TC⁰ (arXiv 2207.00729).
+    """
 
     turns = (Mixer, Attention)

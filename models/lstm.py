@@ -21,6 +21,8 @@ class LSTM(nn.Module):
 
     i, f, g, o = W_ih x_t + b_ih + W_hh h_{t-1} + b_hh
     c_t = σ(f) c_{t-1} + σ(i) tanh(g);  h_t = σ(o) tanh(c_t)
+
+    Expressivity: every regular language, and counting (arXiv 1906.01615, arXiv 1805.04908).
     """
 
     def __init__(self, vocab_size: int, max_len: int, *, width: int, layers: int) -> None:

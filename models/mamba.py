@@ -80,6 +80,8 @@ class Mamba(nn.Module):
 
     Backends of the scan: `torch`; `numba`, compiled for the CPU, with the convolution; and
     `mamba-ssm`, the kernel of that package, on CUDA only.
+
+    Expressivity: in TC⁰ (arXiv 2404.08819); no parity (arXiv 2411.12537).
     """
 
     backends: tuple[str, ...] = BACKENDS

@@ -99,7 +99,10 @@ class Mixer(nn.Module):
     },
 )
 class Mamba2(nn.Module):
-    """Token embedding, pre-norm residual Mamba-2 blocks (RMSNorm), final norm, linear read-out."""
+    """Token embedding, pre-norm residual Mamba-2 blocks (RMSNorm), final norm, linear read-out.
+
+    Expressivity: in TC⁰, as diagonal (arXiv 2404.08819); no parity (arXiv 2411.12537).
+    """
 
     def __init__(
         self, vocab_size: int, max_len: int, *, width: int, layers: int, heads: int, state: int

@@ -19,7 +19,10 @@ from kbench.registry import models
     },
 )
 class MambaNeg(Mamba):
-    """Mamba whose decays are 2 exp(ΔA) − 1; the kernel of mamba-ssm does not have them."""
+    """Mamba whose decays are 2 exp(ΔA) − 1; the kernel of mamba-ssm does not have them.
+
+    Expressivity: in TC⁰, as diagonal (arXiv 2404.08819); parity (arXiv 2411.12537).
+    """
 
     backends = ("torch", "numba")
     low = -1.0

@@ -105,7 +105,10 @@ def blockwise(x_TBE: Tensor, weight_NIO: Tensor) -> tuple[Tensor, ...]:
     },
 )
 class MLSTM(nn.Module):
-    """Token embedding, pre-norm residual mLSTM blocks, final norm, linear read-out."""
+    """Token embedding, pre-norm residual mLSTM blocks, final norm, linear read-out.
+
+    Expressivity: no parity (arXiv 2411.12537).
+    """
 
     def __init__(
         self, vocab_size: int, max_len: int, *, width: int, layers: int, heads: int

@@ -120,7 +120,10 @@ class ChannelMix(nn.Module):
     },
 )
 class RWKV7(nn.Module):
-    """Token embedding and norm, pre-norm residual blocks of both mixes, norm, linear read-out."""
+    """Token embedding and norm, pre-norm residual blocks of both mixes, norm, linear read-out.
+
+    Expressivity: every regular language (arXiv 2503.14456).
+    """
 
     def __init__(
         self, vocab_size: int, max_len: int, *, width: int, layers: int, heads: int

@@ -30,17 +30,23 @@ def list_(
         str, typer.Option("--task", help="Task for which the models' sizes are measured.")
     ] = "modadd",
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Of protocols: every number of a recipe.")
+        bool,
+        typer.Option(
+            "--verbose",
+            "-v",
+            help="Of models: what is known of their expressivity. Of protocols: every number of a "
+            "recipe.",
+        ),
     ] = False,
 ) -> None:
     """List the models, with their sizes as measured, the tasks or the protocols there are."""
     if kind is Kind.MODELS:
-        out.print(_models(protocol, task))
+        out.print(_models(protocol, task, verbose))
     else:
         out.print(_tasks(protocol) if kind is Kind.TASKS else _protocols(verbose))
 
 
-def _models(protocol: str, task: str) -> "Table":
+def _models(protocol: str, task: str, verbose: bool) -> "Table":
     from rich.table import Table
 
     from kbench.study.executors.local import one_thread
@@ -58,6 +64,8 @@ def _models(protocol: str, task: str) -> "Table":
     table.add_column("state kept")
     table.add_column("FLOPs/token", justify="right")
     table.add_column("what it is")
+    if verbose:
+        table.add_column("expressivity")
     with one_thread():
         for subject in found:
             shape = subject.vocab_size, subject.max_len
@@ -77,6 +85,7 @@ def _models(protocol: str, task: str) -> "Table":
                 _version(subject.entry.version),
                 *sizes,
                 _what(subject.entry.cls),
+                *([subject.entry.expressivity] if verbose else []),
             )
     for name, reason in left_out.items():
         table.add_row(name, "", "", "", "", f"cannot be used: {reason}")

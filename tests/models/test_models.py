@@ -1,6 +1,7 @@
 """Part one holds for every registered model, also a future one. Part two: independent oracles."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -31,6 +32,10 @@ def name(request):
 def build(name, *, seed=0, preset="quick", vocab=VOCAB, max_len=MAX_LEN):
     torch.manual_seed(seed)
     return models[name].cls(vocab, max_len, **models[name].preset(preset))
+
+
+def test_what_is_known_of_its_expressivity_has_a_source(name):
+    assert re.search(r"\(arXiv \d{4}\.\d{5}\b.*\)", models[name].expressivity)
 
 
 def test_a_misspelt_size_raises(name):
