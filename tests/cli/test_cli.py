@@ -350,3 +350,10 @@ def wait_for_trials(store, count, process=None):
     while stored(store) < count and not (process and process.poll() is not None):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_list_says_what_is_known_of_a_models_expressivity_where_asked(tmp_path):
+    wide = os.environ | {"COLUMNS": "300"}
+    listed = kbench("list", "models", "-v", cwd=tmp_path, env=wide).stdout
+    assert "expressivity" in listed
+    assert "no parity" in listed

@@ -116,7 +116,7 @@ def test_an_installed_package_offers_a_model(mean, tmp_path, tiny_yaml):
     done = kbench("list", "models", cwd=tmp_path, **path)
     assert done.returncode == 0
     assert done.stdout.count("cannot be used") == 5
-    assert done.stdout.count("numbers") == 13  # all packaged ones but lstm
+    assert done.stdout.count("numbers") == 22  # all packaged ones but lstm
 
 
 def test_what_a_model_prints_does_not_spoil_the_document(mean, tmp_path, tiny_yaml):
