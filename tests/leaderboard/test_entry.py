@@ -70,7 +70,7 @@ def test_it_belongs_below_protocol_task_and_supervision():
     assert where(**usual, backend="mamba-ssm", model="mamba") == (
         "quick-1/modadd/aligned/mamba.mamba-ssm.json"
     )
-    cpu = board_cell(protocol=protocols.load("cpu"), task_params={"m": 3}, lengths=range(2, 9))
+    cpu = board_cell(protocol=protocols.load("cpu"), task_params={"m": 3}, lengths=tuple(range(2, 9)))
     assert str(location(cpu)) == "cpu-2/modadd/aligned/lstm.json"
 
 
@@ -90,7 +90,7 @@ def test_the_command_measures_this_cell_and_no_other(entry, monkeypatch):
     for cell in (
         board_cell(),
         board_cell(distribution="short-to-long", extrapolate=(), seeds=(1, 2, 3, 4)),
-        board_cell(task="permutation", task_params={"group": "S3"}, lengths=range(2, 6)),
+        board_cell(task="permutation", task_params={"group": "S3"}, lengths=tuple(range(2, 6))),
     ):
         words = shlex.split(command(cell))
         with pytest.raises(ZeroDivisionError):

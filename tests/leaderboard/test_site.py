@@ -199,7 +199,7 @@ def test_the_table_shows_intervals_bounds_and_what_is_not_identified(rows, found
     bound = texts["quick-1/modadd.m-2.3-5/aligned/transformer.json"]
     assert bound[4][0] == "<"
     assert bound[5][-1] == "interference"
-    assert ["not", "learned"] in texts["quick-1/modadd.m-2.3-13/aligned/lstm.json"]
+    assert ["not", "learned"] in texts["quick-1/modadd.m-2.3-4+13/aligned/lstm.json"]
 
 
 def test_bounds_are_hatched_and_pointed_at_by_arrows(rows, found):
@@ -209,7 +209,7 @@ def test_bounds_are_hatched_and_pointed_at_by_arrows(rows, found):
     )
     assert cell.split()[1:] == ["hatched"]
     (cell,) = re.findall(
-        r'<td class="([^"]*)"><a href="quick-1/modadd\.m-2\.3-13/aligned/lstm', heat
+        r'<td class="([^"]*)"><a href="quick-1/modadd\.m-2\.3-4\+13/aligned/lstm', heat
     )
     assert cell.split() == ["none", "hatched"]
     picture = found["quick-1/modadd.m-2.3-5.svg"]
