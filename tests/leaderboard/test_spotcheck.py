@@ -207,7 +207,7 @@ def test_what_passed_is_noted_though_the_command_is_stopped(folder, monkeypatch,
             raise KeyboardInterrupt
         return AS_STATED(trial)
 
-    def local(workers, device):
+    def local(workers, device, apart):
         return contextlib.nullcontext(Inventor(rule))
 
     monkeypatch.setattr("kbench.study.executors.local.local", local)
@@ -234,7 +234,7 @@ def test_a_trial_that_two_entries_share_is_run_once(folder, monkeypatch, kbench_
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text_of(invented(other)), "utf-8")
     executor = Inventor(AS_STATED)
-    local = lambda workers, device: contextlib.nullcontext(executor)  # noqa: E731
+    local = lambda workers, device, apart: contextlib.nullcontext(executor)  # noqa: E731
     monkeypatch.setattr("kbench.study.executors.local.local", local)
     words = ["validate", "leaderboards", "--spot-check", "1000", "--seed", "1"]
     done = kbench_here(*words, cwd=folder)
