@@ -214,7 +214,7 @@ def test_presets_of_a_class_and_the_families_that_it_lacks(mean, tmp_path, tiny_
     mean.write_text(TEMPLATE.replace("    def __init__", presets))
     done = kbench("run", "--model", "mean.py:Mean", *CELL, cwd=tmp_path)
     assert done.returncode == 2
-    assert "unknown preset of mean.py:Mean 'quick-2' (known: cpu)" in done.stderr
+    assert "unknown preset of mean.py:Mean 'quick' (known: cpu)" in done.stderr
 
 
 def test_matching_parameters(mean, tmp_path):

@@ -7,6 +7,15 @@ import pytest
 from kbench.data.splits import Source
 from kbench.registry import tasks
 
+SETTINGS = {
+    "cycle": {"lengths": (2, 7)},
+    "gridnav": {"lengths": (2, 6), "w": 3, "h": 3, "walls": 2},
+    "lookup": {"lengths": (2, 5), "keys": 5},
+    "modadd": {"lengths": (2, 6), "m": 5},
+    "parity": {"lengths": (6, 11)},
+    "permutation": {"lengths": (2, 5), "group": "S3"},
+    "registers": {"lengths": (2, 5), "r": 2, "m": 3},
+}
 # Taken before tasks could have updates and states of several tokens.
 PINNED = {
     ("cycle", "outcome"): "4789f7ad99c55c0a",
@@ -35,7 +44,7 @@ PINNED = {
 
 @pytest.mark.parametrize(("name", "supervision"), PINNED)
 def test_data_changed_raise_the_task_version(name, supervision):
-    params = dict(tasks[name].preset("quick-2"))
+    params = dict(SETTINGS[name])
     first, last = params.pop("lengths")
     source = Source(
         task=tasks[name].cls(**params),
