@@ -43,7 +43,7 @@ def measure(
 
     Without consoles nothing is said of what is under way.
     """
-    # Whoever wrote a model or task, if it crashes, the run records that and continues.
+    # Code of one's own may crash: in a process apart that is recorded, and the run continues.
     apart = any(
         isinstance(v, str) for cell in cells for v in (cell.model_version, cell.task_version)
     )

@@ -1,4 +1,4 @@
-"""Frozen dataclasses from plain values, as YAML and JSON have them."""
+"""The frozen dataclasses of a protocol from plain values, as YAML and JSON have them."""
 
 from collections.abc import Mapping
 from dataclasses import fields

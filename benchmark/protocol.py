@@ -222,8 +222,8 @@ def from_dict(content: Any, where: str) -> Protocol:
     training = dict(mapping(top.get("training"), f"{where}: training"))
     if training.get("futility") is not None:
         futility = dict(mapping(training["futility"], f"{where}: futility"))
-        if far := futility.get("far_off"):
-            futility["far_off"] = build(FarOff, far, f"{where}: futility: far_off")
+        if futility.get("far_off") is not None:
+            futility["far_off"] = build(FarOff, futility["far_off"], f"{where}: futility: far_off")
         training["futility"] = build(Futility, futility, f"{where}: futility")
     if "recipes" not in top:
         rates, batch_size = top.pop("learning_rates", None), training.pop("batch_size", None)

@@ -116,6 +116,8 @@ def test_an_earlier_version_may_not_be_taken_either(versions, tmp_path):
         {"patience": 30, "loss": 0.3, "by_heart": 0},
         {"patience": 30, "loss": 0.3, "by_heart": 1.5},
         30,
+        {},
+        False,
     ],
     ids=str,
 )

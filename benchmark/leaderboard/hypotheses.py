@@ -5,7 +5,7 @@ The rules stand in docs/claims.md, and were written before there was a board wit
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from kbench.leaderboard.observations import (
@@ -15,6 +15,7 @@ from kbench.leaderboard.observations import (
     Board,
     Part,
     all_of,
+    p_of_greater,
 )
 from kbench.leaderboard.place import is_own
 from kbench.report.readings import rounded
@@ -34,19 +35,10 @@ def _reaches_further(board: Board, model: str, other: str, supervision: str) -> 
         return MISSING
     found = tuple(row for row in rows if row)
     reach = [[length or 0 for length in row.run.reach_by_seed] for row in found]
-    p, p_other = (_p_of_greater(*of) for of in (reach, reach[::-1]))
+    p, p_other = (p_of_greater(*of) for of in (reach, reach[::-1]))
     holds = True if p < LEVEL else False if p_other < LEVEL else None
     names = {"p": rounded(p), **dict(zip((model, other), reach, strict=True))}
     return Part(holds=holds, figures=names, rows=found)
-
-
-def _p_of_greater(values: Sequence[float], others: Sequence[float]) -> float:
-    """Mann-Whitney, one-sided; 1 where they are all the same."""
-    from scipy.stats import mannwhitneyu  # a second that other commands need not wait
-
-    if len({*values, *others}) == 1:
-        return 1.0
-    return float(mannwhitneyu(values, others, alternative="greater").pvalue)
 
 
 def _any_of(parts: Mapping[str, Part]) -> Part:
@@ -67,7 +59,12 @@ def _recurrence_reaches_further(board: Board) -> Part:
 
 
 def _sharing_goes_with_extrapolation(board: Board) -> Part:
-    """Spearman's rank correlation of κ and the accuracy at 2L, over models and formats."""
+    """Spearman's rank correlation of κ and the accuracy at 2L, over models and formats.
+
+    Boards without reach were there before the rule, and say nothing to it.
+    """
+    if not board.cell.protocol.by_length:
+        return MISSING
     from scipy.stats import norm, spearmanr
 
     rows = tuple(

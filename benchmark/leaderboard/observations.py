@@ -321,20 +321,20 @@ def _extrapolation(board: Board) -> Part:
         for name, rows in (("κ above 1", sharing), ("κ at or below 1.25", others))
     }
     holds = None
-    if (p := _p_of_greater(sharing, others)) is not None:
+    if min(len(sharing), len(others)) >= 3:
+        p = p_of_greater(*([row.beyond or 0.0 for row in group] for group in (sharing, others)))
         figures["p"] = rounded(p)
         holds = True if p < 0.05 else False if p > 0.95 else None
     return Part(holds=holds, figures=figures, rows=(*sharing, *others))
 
 
-def _p_of_greater(rows: Sequence[Row], others: Sequence[Row]) -> float | None:
-    """Mann-Whitney, one-sided, of the accuracies at 2L; None for fewer than three of either."""
-    if min(len(rows), len(others)) < 3:
-        return None
+def p_of_greater(values: Sequence[float], others: Sequence[float]) -> float:
+    """Mann-Whitney, one-sided; a half where they are all the same, which tells nothing."""
     from scipy.stats import mannwhitneyu  # a second that other commands need not wait
 
-    values = [[row.beyond for row in group] for group in (rows, others)]
-    return float(mannwhitneyu(*values, alternative="greater").pvalue)
+    if len({*values, *others}) == 1:
+        return 0.5
+    return float(mannwhitneyu(values, others, alternative="greater").pvalue)
 
 
 JUDGES: dict[str, Callable[[Board], Part]] = {

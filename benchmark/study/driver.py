@@ -148,7 +148,8 @@ class Driver:
                 if all(p.run.complete for p in self.progress):
                     break
             if not self._under_way:
-                if not (others := [p for p in self.progress if p.elsewhere]):
+                others = [p for p in self.progress if p.elsewhere and not p.run.complete]
+                if self._store.full or not others:
                     break
                 yield others[0]
                 time.sleep(_POLL_S)

@@ -7,14 +7,17 @@ from conftest import board_cell
 from test_claims import NEVER, claim, kappa_rows, row, together
 
 
+def with_reach():
+    return dataclasses.replace(board_cell().protocol, by_length=True)
+
+
 def reaching(model, supervision, longest, **changes):
     """A row whose seeds each learn the first length to so many together; 0 for none."""
-    protocol = dataclasses.replace(board_cell().protocol, by_length=True)
 
     def needs(trial):
         return 20 if trial.lengths[-1] <= longest[trial.seed - 1] else NEVER
 
-    return row(needs, model=model, supervision=supervision, protocol=protocol, **changes)
+    return row(needs, model=model, supervision=supervision, protocol=with_reach(), **changes)
 
 
 FAR, NEAR, NONE = (6, 6, 6, 5, 6, 6), (3, 4, 3, 4, 3, 3), (0,) * 6
@@ -51,13 +54,19 @@ def test_5_2_sharing_goes_with_extrapolation(turn, verdict):
     joints = [20, 25, 30, 40, 50, 60, 75, 90]
     names = [(m, s) for m in ("lstm", "gru", "rnn", "xlstm") for s in ("outcome", "aligned")]
     rows = [
-        row(together(60, joint), model=model, supervision=supervision)
+        row(together(60, joint), model=model, supervision=supervision, protocol=with_reach())
         for joint, (model, supervision) in zip(joints, names, strict=True)
     ]
     for i, each in enumerate(rows):
         each.__dict__["beyond"] = 1 - 0.1 * i * turn
     assert claim("5.2", rows).verdict == verdict
     assert claim("5.2", rows[:7]).verdict == "not-enough-evidence"
+    plain = board_cell().protocol  # as boards have that are older than the rule
+    for each in rows:
+        each.run.cell = dataclasses.replace(each.run.cell, protocol=plain)
+    assert claim("5.2", rows).verdict == "not-enough-evidence"
+    for each in rows:
+        each.run.cell = dataclasses.replace(each.run.cell, protocol=with_reach())
     for i, each in enumerate(rows):
         each.__dict__["beyond"] = (0.5, 0.1, 0.9, 0.3, 0.4, 0.8, 0.2, 0.6)[i]
     assert claim("5.2", rows).verdict == "not-enough-evidence"

@@ -231,3 +231,14 @@ def test_what_a_process_that_ended_left_undone_is_done(wide, tmp_path, monkeypat
         store.taken = None
         assert not [*news][-1].elsewhere
     assert len(ours.ran) > 10
+
+
+def test_with_a_full_disk_nobody_waits_for_another_process(wide, tmp_path, monkeypatch):
+    monkeypatch.setattr("kbench.study.driver._POLL_S", 0)
+    with Shared(tmp_path) as store:
+        store.taken = wide.spec()
+        news = Driver([wide], store, FakeExecutor(rule)).run()
+        assert next(news).elsewhere
+        store.full = "no room left"
+        with pytest.raises(StoreFullError):
+            list(news)
