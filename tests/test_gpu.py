@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from test_cli import kbench
+from forked import kbench
 from test_cohort import SMALL, STACKABLE, cohort_of
 from test_scan import scan_inputs
 from trials import a_trial, splits

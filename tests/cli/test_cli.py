@@ -11,16 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+from forked import kbench
 
 KBENCH = [sys.executable, "-c", "from kbench.cli import main; main()"]
 SCALE = ["scale", "--model", "lstm", "--task", "modadd"]
 CELL = ["--model", "lstm", "--task", "modadd", "--set", "m=2", "--lengths", "3-5"]
-
-
-def kbench(*args, cwd, **options):
-    return subprocess.run(
-        [*KBENCH, *map(str, args)], cwd=cwd, capture_output=True, text=True, timeout=300, **options
-    )
 
 
 def stable(text):

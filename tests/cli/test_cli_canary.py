@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from test_cli import kbench
+from forked import kbench
 from test_own import TEMPLATE
 
 

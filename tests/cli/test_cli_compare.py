@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 from conftest import changed, made_up
-from test_cli import kbench
+from forked import kbench
 
 from kbench.leaderboard.entry import text_of
 from kbench.leaderboard.place import location

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 from conftest import board_cell, invented, measured
-from test_cli import kbench
+from forked import kbench
 
 from kbench.leaderboard.entry import text_of
 from kbench.leaderboard.place import location

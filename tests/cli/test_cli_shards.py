@@ -4,7 +4,7 @@ import json
 import sqlite3
 
 import pytest
-from test_cli import kbench
+from forked import kbench
 
 OF = ["--model", "lstm", "--task", "modadd", "--set", "m=2", "--lengths", "3-4"]
 

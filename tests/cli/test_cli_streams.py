@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from test_cli import CELL, KBENCH, kbench
+from forked import kbench
+from test_cli import CELL, KBENCH
 
 from kbench.cli.streams import PLAIN
 

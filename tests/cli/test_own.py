@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from test_cli import kbench
+from forked import kbench
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = re.search(

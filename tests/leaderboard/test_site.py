@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 from conftest import board_cell, invented
-from test_cli import kbench
+from forked import kbench
 
 from kbench.errors import KbenchError
 from kbench.leaderboard.board import load

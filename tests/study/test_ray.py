@@ -11,7 +11,8 @@ import uuid
 from pathlib import Path
 
 import pytest
-from test_cli import CELL, KBENCH, kbench, stable, wait_for_trials
+from forked import kbench
+from test_cli import CELL, KBENCH, stable, wait_for_trials
 from test_executors import run_all, trials
 from test_own import TEMPLATE
 
