@@ -46,7 +46,7 @@ def _command(words: list[str], cwd: Path, files: list[Path], environ: dict[str, 
     for descriptor, file in enumerate(files, start=1):
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), descriptor)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    sys.stdin, sys.stdout, sys.stderr = (open(i, "rw"[i > 0]) for i in range(3))
+    sys.stdin, sys.stdout, sys.stderr = map(os.fdopen, range(3), "rww")
     sys.argv = ["kbench", *words]
     from kbench.cli import main
 
