@@ -12,6 +12,8 @@ from types import SimpleNamespace
 
 # Test processes run side by side, and torch must not start a thread per core in each of them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Tables fit what they are printed on, and tests do not depend on whose terminal starts them.
+os.environ["COLUMNS"] = "140"
 
 import pytest
 from hypothesis import settings

@@ -38,9 +38,6 @@ def board(
     ] = False,
 ) -> int:
     """Rank the models of every board, and show κ of each cell."""
-    from rich import box
-    from rich.table import Table
-
     from kbench.leaderboard.board import REFERENCE, least_trust, load, protocols, ranking
     from kbench.leaderboard.text import (
         kappa_cell,
@@ -50,6 +47,7 @@ def board(
         trust_text,
     )
     from kbench.report.format import percent
+    from kbench.report.grid import Grid
 
     rows = load(leaderboards)
     if not rows:
@@ -66,11 +64,12 @@ def board(
         raise unknown("reference model on these boards", reference, models)
     reference = reference or REFERENCE
     for name, group in protocols(rows).items():
-        table = Table(title=f"{name}: κ relative to {reference}, geometric mean over cells",
-                      title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)  # fmt: skip
         level = percent(group[0].run.cell.protocol.confidence)
-        for column in ("rank", "model", f"relative κ ({level})", "cells", "learned", "trust"):
-            table.add_column(column)
+        table = Grid(
+            f"{name}: κ relative to {reference}, geometric mean over cells",
+            names=["rank", "model"],
+            figures=[f"relative κ ({level})", "cells", "learned", "trust"],
+        )
         scores = ranking(group, reference)
         for score in scores:
             table.add_row(rank_text(score, scores), score.model, score_text(score),
@@ -78,15 +77,18 @@ def board(
                           least_trust(group, score.model))  # fmt: skip
         if scores:
             out.print(table)
-        table = Table(title=f"{name}: κ", title_justify="left", title_style="bold",
-                      box=box.SIMPLE_HEAD)  # fmt: skip
-        for column in ("task", "supervision", "model", f"κ ({level})", "verdict", "trust"):
-            table.add_column(column)
+        figures = [f"κ ({level})", "verdict", "trust"]
+        tables: dict[tuple[str, str], Grid] = {}
         for row in sorted(group, key=lambda r: (r.task, r.supervision, r.model)):
             if row.has_kappa:
-                table.add_row(row.task, row.supervision, row.model, kappa_cell(row), row.verdict,
-                              trust_text(row))  # fmt: skip
-        if table.row_count:
+                of = row.task, row.supervision
+                fresh = Grid(
+                    f"{name}, {row.task}, {row.supervision}", names=["model"], figures=figures
+                )
+                tables.setdefault(of, fresh).add_row(
+                    row.model, kappa_cell(row), row.verdict, trust_text(row)
+                )
+        for table in tables.values():
             out.print(table)
     return 0
 

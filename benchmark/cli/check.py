@@ -24,8 +24,7 @@ def check(
     as_json: JsonOption = False,
 ) -> int:
     """Check that models are causal, deterministic and trainable; exit code 1 if one is not."""
-    from rich.table import Table
-
+    from kbench.report.grid import Grid
     from kbench.study.executors.local import one_thread
     from kbench.study.subjects import all_subjects, subjects
     from kbench.training.conformance import Check
@@ -50,11 +49,11 @@ def check(
         print_json({"schema_version": 1, "results": results}, stdout)
     else:
         for name, of in checks.items():
-            table = Table("check", "", "what was found", title=name, title_justify="left")
+            table = Grid(name, names=["check"], figures=[""], prose=["what was found"])
             for c in of:
                 mark = {True: "pass", False: "FAIL", None: "–"}[c.passed]
                 table.add_row(c.name, mark, c.detail, style="bold red" if c.passed is False else "")
             out.print(table)
         if len(passed) > 1:
-            out.print(f"{sum(passed.values())} of {len(passed)} models pass every check")
+            out.print(f"{sum(passed.values())} of {len(passed)} models pass every check.")
     return 0 if all(passed.values()) else 1

@@ -10,23 +10,49 @@ from rich.console import Console
 
 from kbench.cli.streams import drop
 
+WIDTH = 140
+"""Of lines where no terminal is near, as in CI."""
+
 
 def _console(**options: Any) -> Console:
-    """A console that never folds a table because its output goes to a file or a pipe."""
+    """A console as wide as COLUMNS says or the terminal is, also where a pipe leads to that."""
     # Names and messages of users come out as they are: no [markup], no :emoji:.
     options = {"markup": False, "emoji": False, **options}
     console = Console(**options)
-    return console if console.is_terminal else Console(width=140, **options)
+    # A terminal may change its width, and is asked each time; a dumb one knows of none.
+    if console.is_terminal and not console.is_dumb_terminal:
+        return console
+    return Console(width=_width(), **options)
+
+
+def _width() -> int:
+    """COLUMNS, or the width of the terminal that one of the streams is, or WIDTH."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns):
+        return int(columns)
+    for fd in (1, 2, 0):
+        with contextlib.suppress(OSError):
+            if width := os.get_terminal_size(fd).columns:
+                return width
+    return WIDTH
 
 
 out = _console()
 err = _console(stderr=True)
 
 
-def say(line: str) -> None:
-    """One line for people, on stderr; nothing where that has gone, as with its terminal."""
+def say(line: str, command: str = "") -> None:
+    """One line for people, on stderr; nothing where that has gone, as with its terminal.
+
+    On a terminal it is wrapped at words, and a command stands below, so that it can be copied.
+    """
     with contextlib.suppress(OSError):
-        err.print(printable(f"kbench: {line}"), highlight=False, soft_wrap=True)
+        if not err.is_terminal:
+            err.print(printable(f"kbench: {line} {command}"), highlight=False, soft_wrap=True)
+            return
+        err.print(printable(f"kbench: {line}"), highlight=False)
+        if command:
+            err.print(f"  {printable(command)}", highlight=False, soft_wrap=True)
 
 
 def printable(line: str) -> str:

@@ -122,15 +122,12 @@ def _what_submit_refuses(cells: "Sequence[Cell]") -> str | None:
 
 def _show_standings(runs: "Sequence[CellRun]", leaderboards: Path, to: "Console") -> None:
     """A table for each board that what was measured belongs on."""
-    from rich import box
-    from rich.table import Table
-
     from kbench.leaderboard.standing import HERE, standings
+    from kbench.report.grid import Grid
 
     for standing in standings(runs, leaderboards):
-        table = Table("model", "κ", "verdict", "trust", box=box.SIMPLE_HEAD,
-                      title=f"On the board {standing.board}, by κ",
-                      title_justify="left", title_style="bold")  # fmt: skip
+        title = f"On the board {standing.board}, by κ"
+        table = Grid(title, names=["model"], figures=["κ", "verdict", "trust"])
         for line in standing.lines:
             style = "bold" if line.origin == HERE else ""
             table.add_row(line.model, line.kappa, line.verdict, line.origin, style=style)
@@ -183,9 +180,8 @@ def plan(
     if note := _what_submit_refuses(cells):
         say(note)
     workers = worker_count(workers, device)
-    from rich.table import Table
-
     from kbench.report.format import model_name, task_name
+    from kbench.report.grid import Grid, counted
     from kbench.report.view import duration
     from kbench.study.driver import recall
     from kbench.study.plan import plan, total
@@ -200,33 +196,31 @@ def plan(
     plans = [plan(cell_run, device) for cell_run in runs]
     looks = any(len(cell.looks) > 1 for cell in cells)
     last = [plan(cell_run, device, last_look=True) for cell_run in runs] if looks else plans
-    table = Table(title=f"Plan: {workers} workers", title_justify="left", title_style="bold")
-    for column in ("model", "task", "supervision"):
-        table.add_column(column)
-    for column in ("searches", "done", "stored trials", "trials to run", "steps", "time, about"):
-        table.add_column(column, justify="right")
-    for column in ("at the last look: trials", "time, about") if looks else ():
-        table.add_column(column, justify="right")
+    figures = ["searches done", "trials stored", "trials to run", "time, about"]
+    table = Grid(
+        f"Plan: {counted(workers, 'worker')}",
+        names=["model", "task", "supervision"],
+        figures=[*figures, *(["with all seeds"] if looks else [])],
+        right=figures,
+    )
     rows = [(model_name(cell), task_name(cell), cell.supervision) for cell in cells]
     for names, p, q in zip(
         [*rows, ("total", "", "")], [*plans, total(plans)], [*last, total(last)], strict=True
     ):
+        most = f"up to {counted(q.trials[1], 'trial')}, {duration(q.seconds / workers)}"
         table.add_row(
             *names,
-            str(p.searches),
-            str(p.searches_done),
-            str(p.trials_stored),
-            f"{p.trials[0]} to {p.trials[1]}",
-            f"{p.steps[0]:,} to {p.steps[1]:,}",
+            f"{p.searches_done:,} of {p.searches:,}",
+            f"{p.trials_stored:,}",
+            f"{p.trials[0]:,} to {p.trials[1]:,}",
             duration(p.seconds / workers),
-            *((f"at most {q.trials[1]}", duration(q.seconds / workers)) if looks else ()),
-            end_section=names is rows[-1],
+            *([most] if looks else []),
+            style="bold" if names[0] == "total" else "",
         )
+    if looks:
+        table.notes.append("with all seeds: where the verdict stays open, more seeds are added")
     if extra := total(plans).by_length_seconds:
-        table.caption, table.caption_justify = (
-            f"{duration(extra / workers)} of it for κ by length and reach",
-            "left",
-        )
+        table.notes.append(f"{duration(extra / workers)} of the time is for κ by length and reach")
     out.print(table)
     if shards:
         out.print(shards_table(cells, plans, shards, workers))

@@ -2,12 +2,11 @@
 
 import time
 
-from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
-from rich.table import Table
 
 from kbench.report.format import interval_text, lengths_words, model_name, task_name
+from kbench.report.grid import Grid
 from kbench.report.tables import headline
 from kbench.study.cell import Lengths
 from kbench.study.driver import Driver, Profile
@@ -102,28 +101,24 @@ class View:
         return duration(each * (sum(p.run.n_searches for p in progress) - done))
 
 
-def profile_table(p: Profile) -> Table:
+def profile_table(p: Profile) -> Grid:
     """Where the time of the workers went; and, beside it, that of the store in the driver."""
     total = p.workers * p.elapsed
-    table = Table(
-        title=f"Where the time went: {p.workers} × {p.elapsed:.1f} s of workers",
-        title_justify="left", title_style="bold", box=box.SIMPLE_HEAD,
+    table = Grid(
+        f"Where the time went: {p.workers} × {p.elapsed:.1f} s of workers",
+        names=["of worker time"], figures=["seconds", "share"], right=["seconds", "share"],
     )  # fmt: skip
-    table.add_column("of worker time")
-    table.add_column("seconds", justify="right")
-    table.add_column("share", justify="right")
     rows = {
         "training": p.trials["training"],
         "validation": p.trials["validation"],
         "data": p.trials["data"],
         "building models, tests": p.trials["other"],
         "idle (start, hand-over, no work)": p.idle,
+        "of all that, speculative and not used": p.ahead,
+        "besides, store, in the driver": p.store,
     }
     for name, seconds in rows.items():
         table.add_row(name, f"{seconds:.1f}", f"{seconds / total:.1%}")
-    table.add_section()
-    table.add_row("speculative, not used", f"{p.ahead:.1f}", f"{p.ahead / total:.1%}")
-    table.add_row("store, in the driver", f"{p.store:.1f}", f"{p.store / total:.1%}")
     return table
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from test_cli import CELL, KBENCH, kbench
 
-from kbench.cli.streams import PLAIN
+from kbench.report.grid import PLAIN
 
 READING = {
     "list protocols": ["list", "protocols"],
