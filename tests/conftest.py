@@ -146,7 +146,7 @@ class FakeExecutor:
 
     def __init__(self, rule, capacity=2, rng=None, cohort=1):
         self.capacity, self.cohort, self._rule, self._rng = capacity, cohort, rule, rng
-        self._waiting, self.ran = [], []
+        self._waiting, self.ran, self.reached = [], [], {}
 
     @property
     def idle(self):

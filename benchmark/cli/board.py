@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kbench.cli import completion
 from kbench.cli.console import out, say
 from kbench.errors import KbenchError, unknown
 
@@ -21,14 +22,28 @@ def board(
         "leaderboards"
     ),
     protocol: Annotated[
-        list[str] | None, typer.Option("--protocol", help="Only this one, as in quick-1.")
+        list[str] | None,
+        typer.Option(
+            "--protocol", autocompletion=completion.protocols, help="Only this one, as in quick-1."
+        ),
     ] = None,
-    task: Annotated[list[str] | None, typer.Option("--task", help="Only this task.")] = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option("--task", autocompletion=completion.tasks, help="Only this task."),
+    ] = None,
     supervision: Annotated[
-        list[str] | None, typer.Option("--supervision", help="Only this supervision.")
+        list[str] | None,
+        typer.Option(
+            "--supervision", autocompletion=completion.supervisions, help="Only this supervision."
+        ),
     ] = None,
     reference: Annotated[
-        str | None, typer.Option("--reference", help="What κ is relative to. Default: transformer.")
+        str | None,
+        typer.Option(
+            "--reference",
+            autocompletion=completion.models,
+            help="What κ is relative to. Default: transformer.",
+        ),
     ] = None,
     write: Annotated[
         bool, typer.Option("--write", help=f"Write {PAGE} in the folder, of all entries.")
@@ -78,14 +93,12 @@ def board(
         if scores:
             out.print(table)
         figures = [f"κ ({level})", "verdict", "trust"]
-        tables: dict[tuple[str, str], Grid] = {}
+        tables: dict[str, Grid] = {}
         for row in sorted(group, key=lambda r: (r.task, r.supervision, r.model)):
             if row.has_kappa:
-                of = row.task, row.supervision
-                fresh = Grid(
-                    f"{name}, {row.task}, {row.supervision}", names=["model"], figures=figures
-                )
-                tables.setdefault(of, fresh).add_row(
+                title = f"{name}, {row.task}, {row.supervision}"
+                fresh = Grid(title, names=["model"], figures=figures)
+                tables.setdefault(title, fresh).add_row(
                     row.model, kappa_cell(row), row.verdict, trust_text(row)
                 )
         for table in tables.values():

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kbench.cli import completion
 from kbench.cli.console import claim_stdout, out, print_json
 from kbench.cli.options import JsonOption, ProtocolOption
 from kbench.errors import KbenchError
@@ -17,10 +18,16 @@ if TYPE_CHECKING:
 def check(
     model: Annotated[
         list[str] | None,
-        typer.Argument(help="Models, or path/to/file.py:Class. Default: all registered."),
+        typer.Argument(
+            autocompletion=completion.models,
+            help="Models, or path/to/file.py:Class. Default: all registered.",
+        ),
     ] = None,
     protocol: ProtocolOption = PROTOCOL,
-    task: Annotated[str, typer.Option("--task", help="Task whose inputs it reads.")] = "modadd",
+    task: Annotated[
+        str,
+        typer.Option("--task", autocompletion=completion.tasks, help="Task whose inputs it reads."),
+    ] = "modadd",
     as_json: JsonOption = False,
 ) -> int:
     """Check that models are causal, deterministic and trainable; exit code 1 if one is not."""

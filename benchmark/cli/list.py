@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kbench.cli import completion
 from kbench.cli.console import out
 from kbench.cli.options import ProtocolOption
 from kbench.errors import KbenchError
@@ -27,7 +28,12 @@ def list_(
     kind: Annotated[Kind, typer.Argument(help="What to list.")],
     protocol: ProtocolOption = PROTOCOL,
     task: Annotated[
-        str, typer.Option("--task", help="Task for which the models' sizes are measured.")
+        str,
+        typer.Option(
+            "--task",
+            autocompletion=completion.tasks,
+            help="Task for which the models' sizes are measured.",
+        ),
     ] = "modadd",
     verbose: Annotated[
         bool,

@@ -1,11 +1,10 @@
 """`kbench run` and `kbench plan`: measure, or say what it would cost."""
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kbench.cli.console import claim_stdout, err, out, print_json, say
+from kbench.cli.epilogue import epilogue, found
 from kbench.cli.options import (
     BackendOption,
     BoardOption,
@@ -20,6 +19,7 @@ from kbench.cli.options import (
     ModelOption,
     ProfileOption,
     ProtocolOption,
+    QuietOption,
     RayAddressOption,
     ReferenceOption,
     SeedsOption,
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from kbench.study.cell import Cell
-    from kbench.study.driver import Driver
     from kbench.study.searches import CellRun
 
 
@@ -69,6 +68,7 @@ def run(
     board: BoardOption = False,
     leaderboards: LeaderboardsOption = Path("leaderboards"),
     profile: ProfileOption = False,
+    quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> int:
     """Measure N* and κ. Ctrl-C stops; the same command resumes, and runs no stored trial again."""
@@ -93,21 +93,24 @@ def run(
     if board and not leaderboards.is_dir():
         raise KbenchError(f"--board: no folder at {leaderboards}; name one with --leaderboards")
     driver, full = measure(
-        cells, store, start, device, say=say, note=_what_submit_refuses(cells), progress_to=err,
-        rows_to=err if as_json else out,
+        cells, store, start, device, say=say, note=_what_submit_refuses(cells),
+        progress_to=None if quiet else err, rows_to=err if as_json else out,
     )  # fmt: skip
     if stdout:
         with Store(store, create=False) as trials:
             print_json(plain(document_of(driver.progress, trials)), stdout)
     else:
         out.print(tables([p.run for p in driver.progress]))
+    if driver.complete:
+        to = err if as_json else out
+        to.print(found([p.run for p in driver.progress]), highlight=False)
     if profile:
         from kbench.report.view import profile_table
 
         (err if as_json else out).print(profile_table(driver.profile()))
     if board:
         _show_standings([p.run for p in driver.progress], leaderboards, err if as_json else out)
-    return epilogue(driver, full)
+    return epilogue(driver, full, quiet=quiet)
 
 
 def _what_submit_refuses(cells: "Sequence[Cell]") -> str | None:
@@ -134,23 +137,6 @@ def _show_standings(runs: "Sequence[CellRun]", leaderboards: Path, to: "Console"
         to.print(table)
         if not standing.has_entries:
             say(f"no entry is on the board {standing.board} yet")
-
-
-def epilogue(driver: "Driver", full: Exception | None) -> int:
-    """What went wrong, and how to resume; the exit code."""
-    from kbench.report.document import broken_trials
-
-    broken = broken_trials(driver.progress)
-    for line in broken:
-        say(f"trial left out, {line}")
-    again = shlex.join(["kbench", *sys.argv[1:]])
-    if full:
-        say(f"{full}. What is stored is safe. Resume with: {again}")
-        return 1
-    if not all(p.run.complete for p in driver.progress):
-        say(f"stopped; every finished trial is stored. Resume with: {again}")
-        return 130
-    return 1 if broken else 0
 
 
 def plan(

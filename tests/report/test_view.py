@@ -11,6 +11,7 @@ from rich.console import Console
 from kbench.report.format import interval_text
 from kbench.report.view import View
 from kbench.study.driver import Driver
+from kbench.study.plan import Forecast
 from kbench.study.store import Store
 
 
@@ -23,7 +24,8 @@ def said(wide, tmp_path):
     executor = FakeExecutor(lambda trial: "passed" if trial.n_samples >= 20 else "memorised")
     with Store(tmp_path) as store:
         driver = Driver([cell], store, executor)
-        with View(driver, console, console) as view:
+        forecast = Forecast(driver.progress, [{}])
+        with View(driver, forecast, console, console) as view:
             for progress in driver.run():
                 view.update(progress)
     return console.file.getvalue().splitlines(), driver.progress[0].run

@@ -100,7 +100,7 @@ def test_a_worker_that_always_dies_ends_as_an_error(cell, tmp_path, monkeypatch)
     assert Counter(lines).most_common(1)[0][1] == 1
 
 
-def die(cohort, device):
+def die(cohort, device, at):
     os._exit(7)
 
 
