@@ -6,23 +6,27 @@ import os
 import sys
 from typing import Any, TextIO
 
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 
 from kbench.cli.streams import drop
+from kbench.report.grid import plain
 
 WIDTH = 140
 """Of lines where no terminal is near, as in CI."""
 
 
-def _console(**options: Any) -> Console:
-    """A console as wide as COLUMNS says or the terminal is, also where a pipe leads to that."""
-    # Names and messages of users come out as they are: no [markup], no :emoji:.
-    options = {"markup": False, "emoji": False, **options}
-    console = Console(**options)
-    # A terminal may change its width, and is asked each time; a dumb one knows of none.
-    if console.is_terminal and not console.is_dumb_terminal:
-        return console
-    return Console(width=_width(), **options)
+class _Console(Console):
+    """As wide as COLUMNS says or the terminal is, also where a pipe leads to that."""
+
+    @property
+    def size(self) -> ConsoleDimensions:
+        height = 25 if self.is_dumb_terminal or not self.is_terminal else super().size.height
+        return ConsoleDimensions(_width(), height)
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Texts in plain letters where need be, before they are broken into lines."""
+        shown = [plain(o, self.encoding) if isinstance(o, str) else o for o in objects]
+        super().print(*shown, **options)
 
 
 def _width() -> int:
@@ -37,8 +41,9 @@ def _width() -> int:
     return WIDTH
 
 
-out = _console()
-err = _console(stderr=True)
+# Names and messages of users come out as they are: no [markup], no :emoji:.
+out = _Console(markup=False, emoji=False)
+err = _Console(markup=False, emoji=False, stderr=True)
 
 
 def say(line: str, command: str = "") -> None:

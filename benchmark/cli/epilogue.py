@@ -71,12 +71,12 @@ def _found(run: "CellRun") -> str:
     from kbench.report.format import figures, interval_text, lengths_words, model_name, task_name
     from kbench.report.grid import counted
 
-    cell, kappa = run.cell, run.kappa
+    cell = run.cell
     of = f"{model_name(cell)} on {task_name(cell)} under {cell.supervision}"
-    lengths = f"lengths {lengths_words(run.up_to)}"
     if cell.distribution:
         n_star = interval_text(run.n_star(cell.joint))
         return f"{of}: N* under the distribution {cell.distribution} is {n_star}."
+    kappa, lengths = run.kappa, f"lengths {lengths_words(run.up_to)}"
     text = f"κ = {interval_text(kappa)}"
     match run.verdict:
         case "sharing":

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from kbench.study.cell import Cell
+    from kbench.study.cell import Cell, Lengths
     from kbench.study.searches import CellRun
 
 
@@ -179,9 +179,11 @@ def plan(
         with Store(store, create=False) as trials:
             for cell_run in runs:
                 recall(cell_run, trials)
-    plans = [plan(cell_run, device) for cell_run in runs]
+    timings: list[dict[Lengths, float]] = [{} for _ in runs]
+    timed = [*zip(runs, timings, strict=True)]
+    plans = [plan(cell_run, device, timings=of) for cell_run, of in timed]
     looks = any(len(cell.looks) > 1 for cell in cells)
-    last = [plan(cell_run, device, last_look=True) for cell_run in runs] if looks else plans
+    last = [plan(r, device, last_look=True, timings=of) for r, of in timed] if looks else plans
     figures = ["searches done", "trials stored", "trials to run", "time, about"]
     table = Grid(
         f"Plan: {counted(workers, 'worker')}",

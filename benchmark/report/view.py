@@ -96,7 +96,8 @@ class View:
 
     @staticmethod
     def _say(console: Console, line: str) -> None:
-        console.print(line, highlight=False, soft_wrap=not console.is_terminal)
+        # A log has one line for one thing, whatever its length.
+        console.print(line, highlight=False, soft_wrap=console.stderr and not console.is_terminal)
 
     def _look(self) -> None:
         """In the thread: on a terminal draw again, elsewhere say a line now and then."""
