@@ -101,7 +101,7 @@ def interruptible(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
         if stopped:
             raise KeyboardInterrupt
         stopped = True
-        say("stopping (once more to end at once)")
+        say("stopping (press Ctrl-C again to end at once)")
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: stopped

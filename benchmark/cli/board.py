@@ -129,5 +129,5 @@ def _page(path: Path, text: str, write: bool) -> int:
         out.print(str(path), highlight=False, soft_wrap=True)
         return 0
     if not current:
-        say(f"{path} is not what the entries give; make it with: kbench board --write")
+        say(f"{path} is not what the entries give. Make it anew with:", "kbench board --write")
     return 0 if current else 1

@@ -119,7 +119,7 @@ def _what_submit_refuses(cells: "Sequence[Cell]") -> str | None:
 
     if reasons := [reason for cell in cells if (reason := refusal(cell))]:
         which = "this" if len(cells) == 1 else f"{len(reasons)} of these {len(cells)} cells"
-        return f"for your own use: `kbench submit` would not take {which} ({reasons[0]})"
+        return f"note: no leaderboard would take {which} ({reasons[0]})"
     return None
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.progress_bar import ProgressBar
 from rich.text import Text
 
 from kbench.report.format import figures, interval_text, lengths_words, model_name, task_name
@@ -22,6 +21,8 @@ from kbench.trial import Trial
 ELSEWHERE = "another kbench measures this in the same store; waiting for it (Ctrl-C stops)"
 LINE_S, TICK_S = 10.0, 1.0
 """Between two lines where there is no terminal, and between two looks at what runs."""
+BAR = 16
+"""Characters of the bar."""
 MOST = 4
 """Running trials that a line names."""
 
@@ -124,10 +125,8 @@ class View:
         under_way, left = self._driver.under_way(), self._left
         run = sum(p.trials_run for p in self._driver.progress)
         total = run + left.trials
-        parts: list[RenderableType] = [
-            ProgressBar(total=max(total, 1), completed=run, width=30),
-            self._text(self._count()),
-        ]
+        done = round(BAR * run / max(total, 1))
+        parts = [self._text("━" * done + "─" * (BAR - done) + f" {self._count()}")]
         room = max(self._console.height - 6, 4)
         for p in _owners(under_way):
             parts.append(self._text(f"{_name(p)}: {self._known[id(p)]}"))

@@ -169,7 +169,7 @@ class Left:
     done: float
     """Seconds that the steps taken so far should have cost."""
 
-    PACE = 20.0
+    PACE = 5.0
     """Seconds of work after which steps as timed beforehand and as they turn out weigh alike."""
 
     def clock(self, workers: int, elapsed: float, begun: float = 0.0) -> tuple[float, float | None]:

@@ -40,11 +40,11 @@ def test_seeds_that_may_be_added_are_told_apart(wide):
 
 
 def test_time_goes_by_the_pace_so_far_and_by_what_is_under_way():
-    left = Left(trials=9, seconds=100.0, with_all_seeds=None, done=80.0)
-    assert left.clock(1, 80.0) == (100.0, None)
-    assert left.clock(1, 180.0) == (200.0, None)
-    assert left.clock(2, 40.0) == (50.0, None)
-    assert left.clock(1, 100.0, begun=20.0)[0] == 90.0
+    left = Left(trials=9, seconds=100.0, with_all_seeds=None, done=95.0)
+    assert left.clock(1, 95.0) == (100.0, None)
+    assert left.clock(1, 195.0) == (200.0, None)
+    assert left.clock(2, 47.5) == (50.0, None)
+    assert left.clock(1, 115.0, begun=20.0)[0] == 90.0
 
 
 @pytest.mark.parametrize("place", ["lookup/outcome/dense-ssm", "permutation/cot/transformer-rope"])

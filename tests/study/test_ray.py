@@ -221,7 +221,7 @@ def test_a_stop_is_clean_and_leaves_nothing_running(cluster, by, mark, tmp_path)
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert "raylet" not in out + err
-    assert "stopping (once more to end at once)" in err
+    assert "stopping (press Ctrl-C again to end at once)" in err
     assert "Resume with: kbench run --model lstm" in err
     if address:
         assert set(cluster_is) <= set(marked(mark))
