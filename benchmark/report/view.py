@@ -1,5 +1,6 @@
 """The live view of a run: trials done and left, what runs, and what is known of κ already."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterable
@@ -46,7 +47,9 @@ class View:
         """Of the κ of one seed, the lengths that were said of a cell."""
         self._known = {id(p): _known(p) for p in driver.progress}
         """What the thread may say of each cell: it reads texts, never a cell under way."""
-        self._left, self._looked_at = forecast.left(), time.perf_counter()
+        self._changed: dict[int, CellProgress] = {}
+        self._look_at = 0.0
+        self._forecast_anew()
         self._is_live = progress_to.is_terminal and not progress_to.is_dumb_terminal
         self._live = Live(
             console=progress_to, auto_refresh=False, transient=True,
@@ -78,10 +81,18 @@ class View:
             trials = f"{counted(p.trials_run, 'trial')} run, {p.trials_reused:,} reused"
             found = headline(p.run)
             self._say(self._rows, f"{_name(p)}: {found} ({trials}, {duration(p.wall_s)})")
-        self._known[id(p)] = _known(p)
-        # A forecast takes milliseconds, and trials may end by the hundred in a second.
-        if time.perf_counter() - self._looked_at > TICK_S:
-            self._left, self._looked_at = self._forecast.left(), time.perf_counter()
+        self._changed[id(p)] = p
+        if time.perf_counter() > self._look_at:
+            self._forecast_anew()
+
+    def _forecast_anew(self) -> None:
+        """Not after every trial: they may end by the hundred, and one may train in this process."""
+        start = time.perf_counter()
+        self._left = self._forecast.left()
+        self._known.update({key: _known(p) for key, p in self._changed.items()})
+        self._changed.clear()
+        took = time.perf_counter() - start
+        self._look_at = start + max(TICK_S, 50 * took)
 
     def _say_first_kappa(self, p: CellProgress) -> None:
         """One seed is enough for a first impression, and a few lengths are there soon."""
@@ -103,12 +114,15 @@ class View:
     def _look(self) -> None:
         """In the thread: on a terminal draw again, elsewhere say a line now and then."""
         said_at = time.perf_counter()
-        while not self._over.wait(TICK_S):
-            if self._is_live:
-                self._live.refresh()
-            elif time.perf_counter() - said_at >= LINE_S:
-                said_at = time.perf_counter()
-                self._say(self._console, self._line())
+        with contextlib.suppress(
+            OSError
+        ):  # of a terminal that has gone; the main thread sees to it
+            while not self._over.wait(TICK_S):
+                if self._is_live:
+                    self._live.refresh()
+                elif time.perf_counter() - said_at >= LINE_S:
+                    said_at = time.perf_counter()
+                    self._say(self._console, self._line())
 
     def _line(self) -> str:
         """All of it on one line."""
