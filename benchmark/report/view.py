@@ -47,6 +47,7 @@ class View:
         """Of the κ of one seed, the lengths that were said of a cell."""
         self._known = {id(p): _known(p) for p in driver.progress}
         """What the thread may say of each cell: it reads texts, never a cell under way."""
+        self._started = time.perf_counter()
         self._changed: dict[int, CellProgress] = {}
         self._look_at = 0.0
         self._forecast_anew()
@@ -165,7 +166,7 @@ class View:
             for p, trial, at in self._driver.under_way()
             if at
         )
-        seconds, more = left.clock(workers, self._driver.elapsed, begun)
+        seconds, more = left.clock(workers, time.perf_counter() - self._started, begun)
         also = f" ({duration(more)} if more seeds are needed)" if more is not None else ""
         total = f"about {run + round(left.trials):,}"
         return f"{run:,} of {total} trials, about {duration(seconds)} left{also}"

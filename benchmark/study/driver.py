@@ -170,11 +170,6 @@ class Driver:
         return self._executor.capacity
 
     @property
-    def elapsed(self) -> float:
-        """Seconds since this began."""
-        return time.perf_counter() - self._started
-
-    @property
     def complete(self) -> bool:
         """Have all cells come to their end?"""
         return all(p.run.complete for p in self.progress)
