@@ -49,6 +49,9 @@ def found(runs: "Sequence[CellRun]") -> str:
         verdict: str = "measured" if cell.distribution else run.verdict
         groups.setdefault(verdict, []).append(" ".join(name))
     parts = []
+    if len(groups) == 1:
+        (came_to,) = groups
+        return f"All {len(runs)} cells {VERDICTS[came_to][1]}."
     for came_to, (one, more) in VERDICTS.items():
         if names := groups.get(came_to):
             which = f" ({listed(names)})" if len(names) <= NAMED else ""

@@ -103,7 +103,7 @@ def run(
         out.print(tables([p.run for p in driver.progress]))
     if driver.complete:
         to = err if as_json else out
-        to.print(found([p.run for p in driver.progress]), highlight=False)
+        to.print(f"\n{found([p.run for p in driver.progress])}", highlight=False)
     if profile:
         from kbench.report.view import profile_table
 

@@ -93,7 +93,8 @@ class Grid:
         yield Text("")
         rule = plain("─", encoding)
         for line, style in lines.flat() or lines.stacked():
-            yield Text(line.replace(RULE, rule).rstrip(), style=style)
+            text = line.replace(RULE, rule).rstrip()
+            yield Text(text, style=style, no_wrap=True, overflow="ignore")
         yield Text("")
         for note in self.notes:
             for line in lines.wrapped(plain(note, encoding), width):

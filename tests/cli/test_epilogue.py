@@ -53,6 +53,7 @@ def test_several_cells_are_counted_and_named_where_they_are_few(run_of):
         "Of 5 cells 1 shares across lengths (lstm aligned) and 4 did not learn all lengths "
         "together."
     )
+    assert found(runs[1:]) == "All 4 cells did not learn all lengths together."
 
 
 def test_the_next_command_follows_from_the_verdict(run_of):
