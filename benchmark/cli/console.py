@@ -18,7 +18,7 @@ WIDTH = 140
 class _Console(Console):
     """As wide as COLUMNS says or the terminal is, also where a pipe leads to that."""
 
-    @property
+    @property  # type: ignore[misc]  # rich can set it too, which nobody here does
     def size(self) -> ConsoleDimensions:
         height = 25 if self.is_dumb_terminal or not self.is_terminal else super().size.height
         return ConsoleDimensions(_width(), height)
