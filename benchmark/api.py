@@ -13,12 +13,13 @@ from rich.console import Console
 from kbench.errors import KbenchError
 from kbench.registry import models, tasks
 from kbench.report.document import broken_trials, result_of
+from kbench.report.grid import counted
 from kbench.report.results import Results
 from kbench.report.view import View, duration
-from kbench.study.cell import Cell
+from kbench.study.cell import Cell, Lengths
 from kbench.study.driver import Driver, Progress, asked_for, recall
 from kbench.study.executors.choice import Start, starts
-from kbench.study.plan import Plan, total
+from kbench.study.plan import Forecast, Plan, total
 from kbench.study.plan import plan as plan_of
 from kbench.study.request import BACKEND, DEVICE, PROTOCOL, STORE, Request, whole
 from kbench.study.searches import CellRun
@@ -54,10 +55,12 @@ def measure(
                 for _ in driver.run():
                     pass
                 return driver, None
-            say(_cost([p.run for p in driver.progress], executor.capacity, device))
+            timings: list[dict[Lengths, float]] = [{} for _ in driver.progress]
+            say(_cost([p.run for p in driver.progress], timings, executor.capacity, device))
             if note:
                 say(note)
-            with View(driver, progress_to, rows_to or progress_to) as view:
+            forecast = Forecast(driver.progress, timings)
+            with View(driver, forecast, progress_to, rows_to or progress_to) as view:
                 for progress in driver.run():
                     view.update(progress)
         except StoreFullError as error:
@@ -65,14 +68,19 @@ def measure(
         return driver, None
 
 
-def _cost(runs: Sequence[CellRun], slots: int, device: str) -> str:
-    """What the run will cost, said beforehand."""
-    p = total([plan_of(cell_run, device) for cell_run in runs])
+def _cost(
+    runs: Sequence[CellRun], timings: Sequence[dict[Lengths, float]], slots: int, device: str
+) -> str:
+    """What the run will cost, said beforehand; seconds per step are added to the timings."""
+    plans = zip(runs, timings, strict=True)
+    p = total([plan_of(cell_run, device, timings=of) for cell_run, of in plans])
     if p.searches_done == p.searches:
-        return f"all {p.searches} searches are in the store: nothing to run"
+        done = counted(p.searches, "search", "searches")
+        return f"nothing to run: the store has the results of all {done}"
+    to_do = counted(p.searches - p.searches_done, "search", "searches")
     return (
-        f"{p.searches - p.searches_done} searches to do: {p.trials[0]} to {p.trials[1]} trials, "
-        f"about {duration(p.seconds / slots)} on {slots} {'slot' if slots == 1 else 'slots'}"
+        f"{to_do} to do: {p.trials[0]:,} to {p.trials[1]:,} trials, "
+        f"about {duration(p.seconds / slots)} on {counted(slots, 'worker')}"
     )
 
 
@@ -93,7 +101,7 @@ def interruptible(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
         if stopped:
             raise KeyboardInterrupt
         stopped = True
-        say("stopping (once more to end at once)")
+        say("stopping (press Ctrl-C again to end at once)")
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: stopped

@@ -12,6 +12,8 @@ from types import SimpleNamespace
 
 # Test processes run side by side, and torch must not start a thread per core in each of them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Tables fit what they are printed on, and tests do not depend on whose terminal starts them.
+os.environ["COLUMNS"] = "140"
 
 import pytest
 from hypothesis import settings
@@ -144,7 +146,7 @@ class FakeExecutor:
 
     def __init__(self, rule, capacity=2, rng=None, cohort=1):
         self.capacity, self.cohort, self._rule, self._rng = capacity, cohort, rule, rng
-        self._waiting, self.ran = [], []
+        self._waiting, self.ran, self.reached = [], [], {}
 
     @property
     def idle(self):

@@ -29,7 +29,6 @@ from kbench.errors import KbenchError
 app = typer.Typer(
     help="How many training samples does a sequence model need, and does it share what it learns "
     "across lengths? kbench measures N* and κ, the sharing factor.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -60,7 +59,7 @@ def main() -> None:
     """Entry point: every foreseen error is one line on stderr and exit code 2."""
     prepare()
     try:
-        code = app(standalone_mode=False)
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except (KbenchError, TyperException) as error:
         message = error.format_message() if isinstance(error, TyperException) else str(error)
         say(f"error: {' '.join(message.split())}")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kbench.cli import completion
 from kbench.cli.console import out, say
 from kbench.errors import KbenchError, unknown
 
@@ -21,14 +22,28 @@ def board(
         "leaderboards"
     ),
     protocol: Annotated[
-        list[str] | None, typer.Option("--protocol", help="Only this one, as in quick-1.")
+        list[str] | None,
+        typer.Option(
+            "--protocol", autocompletion=completion.protocols, help="Only this one, as in quick-1."
+        ),
     ] = None,
-    task: Annotated[list[str] | None, typer.Option("--task", help="Only this task.")] = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option("--task", autocompletion=completion.tasks, help="Only this task."),
+    ] = None,
     supervision: Annotated[
-        list[str] | None, typer.Option("--supervision", help="Only this supervision.")
+        list[str] | None,
+        typer.Option(
+            "--supervision", autocompletion=completion.supervisions, help="Only this supervision."
+        ),
     ] = None,
     reference: Annotated[
-        str | None, typer.Option("--reference", help="What κ is relative to. Default: transformer.")
+        str | None,
+        typer.Option(
+            "--reference",
+            autocompletion=completion.models,
+            help="What κ is relative to. Default: transformer.",
+        ),
     ] = None,
     write: Annotated[
         bool, typer.Option("--write", help=f"Write {PAGE} in the folder, of all entries.")
@@ -38,9 +53,6 @@ def board(
     ] = False,
 ) -> int:
     """Rank the models of every board, and show κ of each cell."""
-    from rich import box
-    from rich.table import Table
-
     from kbench.leaderboard.board import (
         REFERENCE,
         least_trust,
@@ -59,6 +71,7 @@ def board(
     )
     from kbench.protocol import repeated
     from kbench.report.format import percent
+    from kbench.report.grid import Grid
 
     rows = load(leaderboards)
     if not rows:
@@ -75,11 +88,12 @@ def board(
         raise unknown("reference model on these boards", reference, models)
     reference = reference or REFERENCE
     for name, group in protocols(rows).items():
-        table = Table(title=f"{name}: κ relative to {reference}, geometric mean over cells",
-                      title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)  # fmt: skip
         level = percent(group[0].run.cell.protocol.confidence)
-        for column in ("rank", "model", f"relative κ ({level})", "cells", "learned", "trust"):
-            table.add_column(column)
+        table = Grid(
+            f"{name}: κ relative to {reference}, geometric mean over cells",
+            names=["rank", "model"],
+            figures=[f"relative κ ({level})", "cells", "learned", "trust"],
+        )
         scores = ranking(group, reference)
         for score in scores:
             table.add_row(rank_text(score, scores), score.model, score_text(score),
@@ -87,23 +101,26 @@ def board(
                           least_trust(group, score.model))  # fmt: skip
         if scores:
             out.print(table)
-        table = Table(title=f"{name}: κ", title_justify="left", title_style="bold",
-                      box=box.SIMPLE_HEAD)  # fmt: skip
-        for column in ("task", "supervision", "model", f"κ ({level})", "verdict", "trust"):
-            table.add_column(column)
+        figures = [f"κ ({level})", "verdict", "trust"]
+        tables: dict[str, Grid] = {}
         for row in sorted(group, key=lambda r: (r.task, r.supervision, r.model)):
             if row.has_kappa:
-                table.add_row(row.task, row.supervision, row.model, kappa_cell(row), row.verdict,
-                              trust_text(row))  # fmt: skip
-        if table.row_count:
+                title = f"{name}, {row.task}, {row.supervision}"
+                fresh = Grid(title, names=["model"], figures=figures)
+                tables.setdefault(title, fresh).add_row(
+                    row.model, kappa_cell(row), row.verdict, trust_text(row)
+                )
+        for table in tables.values():
             out.print(table)
         if again := second_runs(rows, name):
-            out.print(second_runs_text(again))
+            table = Grid(f"{name}, measured twice", names=["task", "supervision", "model"],
+                         figures=["κ", "verdict", "κ again", "verdict again"])  # fmt: skip
             for pair in again:
                 row = pair.first
-                out.print(f"  {row.task} {row.supervision} {row.model}: {row.verdict} "
-                          f"{kappa_cell(row)}, then {pair.second.verdict} "
-                          f"{kappa_cell(pair.second)}", highlight=False)  # fmt: skip
+                table.add_row(row.task, row.supervision, row.model, kappa_cell(row), row.verdict,
+                              kappa_cell(pair.second), pair.second.verdict)  # fmt: skip
+            out.print(table)
+            out.print(second_runs_text(again))
     return 0
 
 
@@ -130,5 +147,5 @@ def _page(path: Path, text: str, write: bool) -> int:
         out.print(str(path), highlight=False, soft_wrap=True)
         return 0
     if not current:
-        say(f"{path} is not what the entries give; make it with: kbench board --write")
+        say(f"{path} is not what the entries give. Make it anew with:", "kbench board --write")
     return 0 if current else 1

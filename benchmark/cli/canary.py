@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kbench.cli import completion
 from kbench.cli.console import claim_stdout, err, out, print_json, say
 from kbench.cli.options import (
     JsonOption,
+    QuietOption,
     SeedsOption,
     WorkersOption,
 )
@@ -39,7 +41,11 @@ TASK, LENGTHS = "modadd", "4-5"
 def canary(
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", help="Instead of kbench's own: model, or path/to/file.py:Class."),
+        typer.Option(
+            "--model",
+            autocompletion=completion.models,
+            help="Instead of kbench's own: model, or path/to/file.py:Class.",
+        ),
     ] = None,
     seeds: SeedsOption = None,
     workers: WorkersOption = None,
@@ -49,6 +55,7 @@ def canary(
     output: Annotated[Path, typer.Option("--output", help="Where the result goes.")] = Path(
         "canary.json"
     ),
+    quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> int:
     """Measure a few small cells anew, and check their models: what `kbench compare` compares.
@@ -77,8 +84,9 @@ def canary(
     with tempfile.TemporaryDirectory() as temporary:
         place = store or Path(temporary)
         driver, full = measure(
-            cells, place, start, "cpu", say=say, progress_to=err, rows_to=err if as_json else out
-        )
+            cells, place, start, "cpu", say=say, progress_to=None if quiet else err,
+            rows_to=err if as_json else out,
+        )  # fmt: skip
         with Store(place, create=False) as trials:
             results = [
                 result_of(p, trials).model_copy(update={"checks_failed": failed[p.run.cell.model]})
@@ -115,7 +123,8 @@ def canary(
     if not all(p.run.complete for p in driver.progress):
         say(f"stopped; {output} is not complete")
         return 130
-    say(f"result written to {output}")
+    if not quiet:
+        say(f"result written to {output}. Compare it with an earlier one: kbench compare")
     return 1 if broken or any(failed.values()) else 0
 
 

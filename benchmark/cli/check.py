@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kbench.cli import completion
 from kbench.cli.console import claim_stdout, out, print_json
 from kbench.cli.options import JsonOption, ProtocolOption
 from kbench.errors import KbenchError
@@ -17,15 +18,20 @@ if TYPE_CHECKING:
 def check(
     model: Annotated[
         list[str] | None,
-        typer.Argument(help="Models, or path/to/file.py:Class. Default: all registered."),
+        typer.Argument(
+            autocompletion=completion.models,
+            help="Models, or path/to/file.py:Class. Default: all registered.",
+        ),
     ] = None,
     protocol: ProtocolOption = PROTOCOL,
-    task: Annotated[str, typer.Option("--task", help="Task whose inputs it reads.")] = "modadd",
+    task: Annotated[
+        str,
+        typer.Option("--task", autocompletion=completion.tasks, help="Task whose inputs it reads."),
+    ] = "modadd",
     as_json: JsonOption = False,
 ) -> int:
     """Check that models are causal, deterministic and trainable; exit code 1 if one is not."""
-    from rich.table import Table
-
+    from kbench.report.grid import Grid
     from kbench.study.executors.local import one_thread
     from kbench.study.subjects import all_subjects, subjects
     from kbench.training.conformance import Check
@@ -50,11 +56,11 @@ def check(
         print_json({"schema_version": 1, "results": results}, stdout)
     else:
         for name, of in checks.items():
-            table = Table("check", "", "what was found", title=name, title_justify="left")
+            table = Grid(name, names=["check"], figures=[""], prose=["what was found"])
             for c in of:
                 mark = {True: "pass", False: "FAIL", None: "–"}[c.passed]
                 table.add_row(c.name, mark, c.detail, style="bold red" if c.passed is False else "")
             out.print(table)
         if len(passed) > 1:
-            out.print(f"{sum(passed.values())} of {len(passed)} models pass every check")
+            out.print(f"{sum(passed.values())} of {len(passed)} models pass every check.")
     return 0 if all(passed.values()) else 1

@@ -21,27 +21,23 @@ def claims(
     they were written down before the entries that they judge were measured.
     """
     stdout = claim_stdout() if as_json else None
-    from rich import box
-    from rich.table import Table
-
     from kbench.leaderboard.board import load
     from kbench.leaderboard.claims import evaluate
+    from kbench.report.grid import Grid
 
     found = evaluate(load(leaderboards))
     if stdout:
         print_json({"claims": [claim.document() for claim in found]}, stdout)
         return
-    table = Table(
-        box=box.SIMPLE_HEAD, title_justify="left", title_style="bold",
-        title="Ten published observations, and five claims of kbench's own",
+    table = Grid(
+        "Ten published observations, and five claims of kbench's own",
+        names=["id"], figures=["verdict", "on the board"], prose=["observation", "elsewhere"],
     )  # fmt: skip
-    for column in ("id", "observation", "verdict", "on the board", "elsewhere"):
-        table.add_column(column, overflow="fold")
     for claim in found:
         elsewhere = [f"{f.board}: {f.verdict}" for f in claim.findings if f.board != claim.board]
         observation = claim.observation.replace("`", "").replace("\\", "")
         table.add_row(
-            claim.id, observation, claim.verdict, claim.board or "–", "\n".join(elsewhere)
+            claim.id, claim.verdict, claim.board or "–", observation, "\n".join(elsewhere)
         )
     out.print(table)
     out.print("Figures and entries of each: --json. Rules: docs/claims.md.", highlight=False)

@@ -202,10 +202,8 @@ def _document(found: "Comparison") -> dict[str, Any]:
 
 
 def _show(found: "Comparison", counted: str) -> None:
-    from rich import box
-    from rich.table import Table
-
     from kbench.report.format import decimals, interval_text
+    from kbench.report.grid import Grid
     from kbench.statistics.likelihood import Interval
 
     for cell in found.cells:
@@ -215,7 +213,8 @@ def _show(found: "Comparison", counted: str) -> None:
         if not cell.rows:
             continue
         span = "95 %" if counted == "seeds" else "least – most"
-        table = Table("", counted, f"head / base ({span})", "", box=box.SIMPLE_HEAD)
+        table = Grid(names=["quantity"], figures=[counted, f"head / base ({span})"],
+                     prose=["finding"])  # fmt: skip
         for row in cell.rows:
             style = "bold red" if row.verdict else ""
             ratio = Interval(low=row.low or None, high=None if math.isinf(row.high) else row.high)

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kbench.cli import completion
 from kbench.cli.console import out
 from kbench.cli.options import ProtocolOption
 from kbench.errors import KbenchError
 from kbench.study.request import PROTOCOL
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from kbench.report.grid import Grid
 
 
 class Kind(enum.StrEnum):
@@ -27,7 +28,12 @@ def list_(
     kind: Annotated[Kind, typer.Argument(help="What to list.")],
     protocol: ProtocolOption = PROTOCOL,
     task: Annotated[
-        str, typer.Option("--task", help="Task for which the models' sizes are measured.")
+        str,
+        typer.Option(
+            "--task",
+            autocompletion=completion.tasks,
+            help="Task for which the models' sizes are measured.",
+        ),
     ] = "modadd",
     verbose: Annotated[
         bool,
@@ -46,9 +52,8 @@ def list_(
         out.print(_tasks(protocol) if kind is Kind.TASKS else _protocols(verbose))
 
 
-def _models(protocol: str, task: str, verbose: bool) -> "Table":
-    from rich.table import Table
-
+def _models(protocol: str, task: str, verbose: bool) -> "Grid":
+    from kbench.report.grid import Grid
     from kbench.study.executors.local import one_thread
     from kbench.study.subjects import all_subjects
     from kbench.training.conformance import ensure_usable, state_text
@@ -56,16 +61,13 @@ def _models(protocol: str, task: str, verbose: bool) -> "Table":
 
     found, left_out = all_subjects(protocol, task)
     longest = max((subject.max_len for subject in found), default=0)
-    title = f"Sizes of protocol {protocol} for {task}, T = {longest}"
-    table = Table(title=title, title_justify="left")
-    table.add_column("name")
-    table.add_column("version")
-    table.add_column("parameters", justify="right")
-    table.add_column("state kept")
-    table.add_column("FLOPs/token", justify="right")
-    table.add_column("what it is")
-    if verbose:
-        table.add_column("expressivity")
+    table = Grid(
+        f"Sizes of protocol {protocol} for {task}, T = {longest}",
+        names=["name"],
+        figures=["version", "parameters", "FLOPs/token", "state kept"],
+        prose=["what it is", *(["expressivity"] if verbose else [])],
+        right=["parameters", "FLOPs/token"],
+    )
     with one_thread():
         for subject in found:
             shape = subject.vocab_size, subject.max_len
@@ -74,8 +76,8 @@ def _models(protocol: str, task: str, verbose: bool) -> "Table":
                 model = subject.model()
                 sizes = (
                     f"{parameter_count(model):,}",
-                    state_text(state_size(model, *shape)),
                     f"{flops_per_token(model, *shape):,.0f}",
+                    state_text(state_size(model, *shape)),
                 )
             except KbenchError as error:
                 left_out[subject.entry.name] = error
@@ -88,24 +90,27 @@ def _models(protocol: str, task: str, verbose: bool) -> "Table":
                 *([subject.entry.expressivity] if verbose else []),
             )
     for name, reason in left_out.items():
-        table.add_row(name, "", "", "", "", f"cannot be used: {reason}")
+        more = [""] if verbose else []
+        table.add_row(name, "", "", "", "", f"cannot be used: {reason}", *more)
     return table
 
 
 def _version(version: int | str) -> str:
     """A digest by its beginning."""
     text = str(version)
-    return text if len(text) <= 20 else f"{text[:19]}…"
+    return text if len(text) <= 20 else text[:19]
 
 
-def _tasks(protocol: str) -> "Table":
-    from rich.table import Table
-
+def _tasks(protocol: str) -> "Grid":
     from kbench.registry import tasks
     from kbench.report.format import lengths_words, parameters_text
+    from kbench.report.grid import Grid
     from kbench.study.parameters import made_task
 
-    table = Table("name", "version", f"as in protocol {protocol}", "lengths", "what it is")
+    table = Grid(
+        f"As in protocol {protocol}",
+        names=["name"], figures=["version", "parameters", "lengths"], prose=["what it is"],
+    )  # fmt: skip
     for name in tasks.names():
         try:
             made = made_task(name, protocol, {}, None)
@@ -123,12 +128,14 @@ def _tasks(protocol: str) -> "Table":
     return table
 
 
-def _protocols(verbose: bool) -> "Table":
-    from rich.table import Table
-
+def _protocols(verbose: bool) -> "Grid":
     from kbench import protocol as protocols
+    from kbench.report.grid import Grid
 
-    table = Table("name", "version", "what it is", "recipes")
+    table = Grid(
+        "The newest version of each protocol",
+        names=["name"], figures=["version", "what it is"], prose=["recipes"],
+    )  # fmt: skip
     for name, id in protocols.newest().items():
         p = protocols.load(id)
         recipes = map(str, p.recipes) if verbose else (recipe.name for recipe in p.recipes)

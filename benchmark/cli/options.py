@@ -5,16 +5,23 @@ from typing import Annotated
 
 import typer
 
+from kbench.cli import completion
 from kbench.errors import KbenchError
 from kbench.study.request import HELP
 
-ModelOption = Annotated[list[str], typer.Option("--model", help=HELP["model"])]
-TaskOption = Annotated[list[str], typer.Option("--task", help=HELP["task"])]
+ModelOption = Annotated[
+    list[str], typer.Option("--model", help=HELP["model"], autocompletion=completion.models)
+]
+TaskOption = Annotated[
+    list[str], typer.Option("--task", help=HELP["task"], autocompletion=completion.tasks)
+]
 SupervisionOption = Annotated[
     list[str] | None,
-    typer.Option("--supervision", help=HELP["supervision"]),
+    typer.Option("--supervision", help=HELP["supervision"], autocompletion=completion.supervisions),
 ]
-ProtocolOption = Annotated[str, typer.Option("--protocol", help=HELP["protocol"])]
+ProtocolOption = Annotated[
+    str, typer.Option("--protocol", help=HELP["protocol"], autocompletion=completion.protocols)
+]
 LengthsOption = Annotated[
     str | None,
     typer.Option("--lengths", help=HELP["lengths"]),
@@ -25,7 +32,9 @@ SetOption = Annotated[
 ]
 DistributionOption = Annotated[
     list[str] | None,
-    typer.Option("--distribution", help=HELP["distribution"]),
+    typer.Option(
+        "--distribution", help=HELP["distribution"], autocompletion=completion.distributions
+    ),
 ]
 ExtrapolateOption = Annotated[
     str | None,
@@ -34,13 +43,18 @@ ExtrapolateOption = Annotated[
 SeedsOption = Annotated[int | None, typer.Option("--seeds", help=HELP["seeds"])]
 MatchOption = Annotated[
     str | None,
-    typer.Option("--match", help=HELP["match"]),
+    typer.Option("--match", help=HELP["match"], autocompletion=completion.matches),
 ]
-ReferenceOption = Annotated[str | None, typer.Option("--reference", help=HELP["reference"])]
-DeviceOption = Annotated[str, typer.Option("--device", help=HELP["device"])]
+ReferenceOption = Annotated[
+    str | None,
+    typer.Option("--reference", help=HELP["reference"], autocompletion=completion.models),
+]
+DeviceOption = Annotated[
+    str, typer.Option("--device", help=HELP["device"], autocompletion=completion.devices)
+]
 BackendOption = Annotated[
     str,
-    typer.Option("--backend", help=HELP["backend"]),
+    typer.Option("--backend", help=HELP["backend"], autocompletion=completion.backends),
 ]
 PlotOption = Annotated[
     Path | None, typer.Option("--plot", help="Where to write the plot: .svg or .png.")
@@ -48,6 +62,10 @@ PlotOption = Annotated[
 StoreOption = Annotated[Path, typer.Option("--store", help="Folder of the trial store.")]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="One JSON document on stdout, all else on stderr.")
+]
+QuietOption = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="No progress and no hints: only results and errors."),
 ]
 ProfileOption = Annotated[
     bool, typer.Option("--profile", help="Say in the end where the time went.")
@@ -57,7 +75,12 @@ WorkersOption = Annotated[
     typer.Option("--workers", help="Processes. Default: one for each core; on a GPU one."),
 ]
 ExecutorOption = Annotated[
-    str, typer.Option("--executor", help="Where trials run: local, or ray for a cluster.")
+    str,
+    typer.Option(
+        "--executor",
+        help="Where trials run: local, or ray for a cluster.",
+        autocompletion=completion.executors,
+    ),
 ]
 RayAddressOption = Annotated[
     str | None,

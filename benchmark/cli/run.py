@@ -1,11 +1,10 @@
 """`kbench run` and `kbench plan`: measure, or say what it would cost."""
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kbench.cli.console import claim_stdout, err, out, print_json, say
+from kbench.cli.epilogue import epilogue, found
 from kbench.cli.options import (
     BackendOption,
     BoardOption,
@@ -20,6 +19,7 @@ from kbench.cli.options import (
     ModelOption,
     ProfileOption,
     ProtocolOption,
+    QuietOption,
     RayAddressOption,
     ReferenceOption,
     SeedsOption,
@@ -42,8 +42,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from kbench.study.cell import Cell
-    from kbench.study.driver import Driver
+    from kbench.study.cell import Cell, Lengths
     from kbench.study.searches import CellRun
 
 
@@ -69,6 +68,7 @@ def run(
     board: BoardOption = False,
     leaderboards: LeaderboardsOption = Path("leaderboards"),
     profile: ProfileOption = False,
+    quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> int:
     """Measure N* and κ. Ctrl-C stops; the same command resumes, and runs no stored trial again."""
@@ -93,21 +93,24 @@ def run(
     if board and not leaderboards.is_dir():
         raise KbenchError(f"--board: no folder at {leaderboards}; name one with --leaderboards")
     driver, full = measure(
-        cells, store, start, device, say=say, note=_what_submit_refuses(cells), progress_to=err,
-        rows_to=err if as_json else out,
+        cells, store, start, device, say=say, note=_what_submit_refuses(cells),
+        progress_to=None if quiet else err, rows_to=err if as_json else out,
     )  # fmt: skip
     if stdout:
         with Store(store, create=False) as trials:
             print_json(plain(document_of(driver.progress, trials)), stdout)
     else:
         out.print(tables([p.run for p in driver.progress]))
+    if driver.complete:
+        to = err if as_json else out
+        to.print(f"\n{found([p.run for p in driver.progress])}", highlight=False)
     if profile:
         from kbench.report.view import profile_table
 
         (err if as_json else out).print(profile_table(driver.profile()))
     if board:
         _show_standings([p.run for p in driver.progress], leaderboards, err if as_json else out)
-    return epilogue(driver, full)
+    return epilogue(driver, full, quiet=quiet)
 
 
 def _what_submit_refuses(cells: "Sequence[Cell]") -> str | None:
@@ -116,44 +119,24 @@ def _what_submit_refuses(cells: "Sequence[Cell]") -> str | None:
 
     if reasons := [reason for cell in cells if (reason := refusal(cell))]:
         which = "this" if len(cells) == 1 else f"{len(reasons)} of these {len(cells)} cells"
-        return f"for your own use: `kbench submit` would not take {which} ({reasons[0]})"
+        return f"note: no leaderboard would take {which} ({reasons[0]})"
     return None
 
 
 def _show_standings(runs: "Sequence[CellRun]", leaderboards: Path, to: "Console") -> None:
     """A table for each board that what was measured belongs on."""
-    from rich import box
-    from rich.table import Table
-
     from kbench.leaderboard.standing import HERE, standings
+    from kbench.report.grid import Grid
 
     for standing in standings(runs, leaderboards):
-        table = Table("model", "κ", "verdict", "trust", box=box.SIMPLE_HEAD,
-                      title=f"On the board {standing.board}, by κ",
-                      title_justify="left", title_style="bold")  # fmt: skip
+        title = f"On the board {standing.board}, by κ"
+        table = Grid(title, names=["model"], figures=["κ", "verdict", "trust"])
         for line in standing.lines:
             style = "bold" if line.origin == HERE else ""
             table.add_row(line.model, line.kappa, line.verdict, line.origin, style=style)
         to.print(table)
         if not standing.has_entries:
             say(f"no entry is on the board {standing.board} yet")
-
-
-def epilogue(driver: "Driver", full: Exception | None) -> int:
-    """What went wrong, and how to resume; the exit code."""
-    from kbench.report.document import broken_trials
-
-    broken = broken_trials(driver.progress)
-    for line in broken:
-        say(f"trial left out, {line}")
-    again = shlex.join(["kbench", *sys.argv[1:]])
-    if full:
-        say(f"{full}. What is stored is safe. Resume with: {again}")
-        return 1
-    if not all(p.run.complete for p in driver.progress):
-        say(f"stopped; every finished trial is stored. Resume with: {again}")
-        return 130
-    return 1 if broken else 0
 
 
 def plan(
@@ -183,9 +166,8 @@ def plan(
     if note := _what_submit_refuses(cells):
         say(note)
     workers = worker_count(workers, device)
-    from rich.table import Table
-
     from kbench.report.format import model_name, task_name
+    from kbench.report.grid import Grid, counted
     from kbench.report.view import duration
     from kbench.study.driver import recall
     from kbench.study.plan import plan, total
@@ -197,36 +179,36 @@ def plan(
         with Store(store, create=False) as trials:
             for cell_run in runs:
                 recall(cell_run, trials)
-    plans = [plan(cell_run, device) for cell_run in runs]
+    timings: list[dict[Lengths, float]] = [{} for _ in runs]
+    timed = [*zip(runs, timings, strict=True)]
+    plans = [plan(cell_run, device, timings=of) for cell_run, of in timed]
     looks = any(len(cell.looks) > 1 for cell in cells)
-    last = [plan(cell_run, device, last_look=True) for cell_run in runs] if looks else plans
-    table = Table(title=f"Plan: {workers} workers", title_justify="left", title_style="bold")
-    for column in ("model", "task", "supervision"):
-        table.add_column(column)
-    for column in ("searches", "done", "stored trials", "trials to run", "steps", "time, about"):
-        table.add_column(column, justify="right")
-    for column in ("at the last look: trials", "time, about") if looks else ():
-        table.add_column(column, justify="right")
+    last = [plan(r, device, last_look=True, timings=of) for r, of in timed] if looks else plans
+    figures = ["searches done", "trials stored", "trials to run", "time, about"]
+    table = Grid(
+        f"Plan: {counted(workers, 'worker')}",
+        names=["model", "task", "supervision"],
+        figures=[*figures, *(["with all seeds"] if looks else [])],
+        right=figures,
+    )
     rows = [(model_name(cell), task_name(cell), cell.supervision) for cell in cells]
     for names, p, q in zip(
         [*rows, ("total", "", "")], [*plans, total(plans)], [*last, total(last)], strict=True
     ):
+        most = f"up to {counted(q.trials[1], 'trial')}, {duration(q.seconds / workers)}"
         table.add_row(
             *names,
-            str(p.searches),
-            str(p.searches_done),
-            str(p.trials_stored),
-            f"{p.trials[0]} to {p.trials[1]}",
-            f"{p.steps[0]:,} to {p.steps[1]:,}",
+            f"{p.searches_done:,} of {p.searches:,}",
+            f"{p.trials_stored:,}",
+            f"{p.trials[0]:,} to {p.trials[1]:,}",
             duration(p.seconds / workers),
-            *((f"at most {q.trials[1]}", duration(q.seconds / workers)) if looks else ()),
-            end_section=names is rows[-1],
+            *([most] if looks else []),
+            style="bold" if names[0] == "total" else "",
         )
+    if looks:
+        table.notes.append("with all seeds: where the verdict stays open, more seeds are added")
     if extra := total(plans).by_length_seconds:
-        table.caption, table.caption_justify = (
-            f"{duration(extra / workers)} of it for κ by length and reach",
-            "left",
-        )
+        table.notes.append(f"{duration(extra / workers)} of the time is for κ by length and reach")
     out.print(table)
     if shards:
         out.print(shards_table(cells, plans, shards, workers))

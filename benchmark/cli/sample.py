@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kbench.cli import completion
 from kbench.cli.console import out
 from kbench.cli.options import ProtocolOption, SetOption, SupervisionOption
 from kbench.errors import KbenchError, unknown
@@ -18,7 +19,12 @@ if TYPE_CHECKING:
 
 
 def sample(
-    task: Annotated[str, typer.Option("--task", help="Task, or path/to/file.py:Class.")],
+    task: Annotated[
+        str,
+        typer.Option(
+            "--task", autocompletion=completion.tasks, help="Task, or path/to/file.py:Class."
+        ),
+    ],
     length: Annotated[
         int | None, typer.Option("--length", help="Length. Default: the task's longest.")
     ] = None,

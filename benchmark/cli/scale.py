@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kbench.cli import completion
 from kbench.cli.console import claim_stdout, err, out, print_json, say
+from kbench.cli.epilogue import epilogue
 from kbench.cli.options import (
     BackendOption,
     DeviceOption,
@@ -19,6 +21,7 @@ from kbench.cli.options import (
     ModelOption,
     PlotOption,
     ProtocolOption,
+    QuietOption,
     RayAddressOption,
     ReferenceOption,
     SeedsOption,
@@ -28,7 +31,6 @@ from kbench.cli.options import (
     WorkersOption,
     plot_path,
 )
-from kbench.cli.run import epilogue
 from kbench.errors import KbenchError
 from kbench.study.executors.choice import starts
 from kbench.study.parameters import preset_lengths, settings_from
@@ -40,7 +42,12 @@ if TYPE_CHECKING:
 
 def scale(
     model: ModelOption,
-    task: Annotated[str, typer.Option("--task", help="Task, or path/to/file.py:Class.")],
+    task: Annotated[
+        str,
+        typer.Option(
+            "--task", autocompletion=completion.tasks, help="Task, or path/to/file.py:Class."
+        ),
+    ],
     over: Annotated[
         str,
         typer.Option(
@@ -64,6 +71,7 @@ def scale(
     ray_address: RayAddressOption = None,
     store: StoreOption = Path(STORE),
     plot: PlotOption = None,
+    quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> int:
     """N* of all lengths together against the size of the task: log-log slope, and a plot."""
@@ -94,8 +102,9 @@ def scale(
         raise KbenchError(f"--over {over}: a slope needs two different sizes, got {sizes[0]}")
     cells = list(itertools.chain(*grown))
     driver, full = measure(
-        cells, store, start, device, say=say, progress_to=err, rows_to=err if as_json else out
-    )
+        cells, store, start, device, say=say, progress_to=None if quiet else err,
+        rows_to=err if as_json else out,
+    )  # fmt: skip
     from kbench.report.readings import Scaling, scaling_document
     from kbench.report.tables import scaling_table
 
@@ -113,8 +122,9 @@ def scale(
 
     if any(b.high or b.low for row in rows for of in row.brackets() for b in of):
         save(scaling_figure(rows), picture)
-        say(f"plot written to {picture}")
-    return epilogue(driver, full)
+        if not quiet:
+            say(f"plot written to {picture}")
+    return epilogue(driver, full, quiet=quiet)
 
 
 def _over(text: str) -> tuple[str, tuple[str, ...]]:

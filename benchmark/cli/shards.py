@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 from kbench.cli.console import say
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
+    from kbench.report.grid import Grid
     from kbench.study.cell import Cell
     from kbench.study.plan import Plan
     from kbench.study.shards import Shard
@@ -32,24 +31,22 @@ def own_share(cells: "Sequence[Cell]", shard: "Shard") -> "list[Cell]":
     return own
 
 
-def shards_table(cells: "Sequence[Cell]", plans: "Sequence[Plan]", n: int, workers: int) -> "Table":
+def shards_table(cells: "Sequence[Cell]", plans: "Sequence[Plan]", n: int, workers: int) -> "Grid":
     """How the work divides: a row for each share that has any cells."""
-    from rich.table import Table
-
+    from kbench.report.grid import Grid, counted
     from kbench.report.view import duration
     from kbench.study.plan import total
     from kbench.study.shards import shares
 
-    table = Table(title=f"Shards: {workers} workers each", title_justify="left", title_style="bold")
-    table.add_column("shard")
-    for column in ("cells", "trials to run", "time, about"):
-        table.add_column(column, justify="right")
+    figures = ["cells", "trials to run", "time, about"]
+    title = f"Shards: {counted(workers, 'worker')} each"
+    table = Grid(title, names=["shard"], figures=figures, right=figures)
     planned = dict(zip(map(id, cells), plans, strict=True))
     divided = shares(cells, n)
     for k, own in enumerate(divided, 1):
         p = total([planned[id(cell)] for cell in own])
-        trials = f"{p.trials[0]} to {p.trials[1]}"
+        trials = f"{p.trials[0]:,} to {p.trials[1]:,}"
         table.add_row(f"{k}/{n}", str(len(own)), trials, duration(p.seconds / workers))
     if len(divided) < n:
-        table.caption = f"{n - len(divided)} of {n} shards have no cells"
+        table.notes.append(f"{n - len(divided)} of {n} shards have no cells")
     return table

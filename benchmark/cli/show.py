@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from kbench.cli import completion
 from kbench.cli.console import claim_stdout, out, print_json
 from kbench.cli.options import JsonOption, PlotOption, StoreOption, plot_path
 from kbench.errors import KbenchError, unknown
@@ -12,13 +13,27 @@ from kbench.study.request import STORE
 
 
 def show(
-    model: Annotated[list[str] | None, typer.Option("--model", help="Only this model.")] = None,
-    task: Annotated[list[str] | None, typer.Option("--task", help="Only this task.")] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", autocompletion=completion.models, help="Only this model."),
+    ] = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option("--task", autocompletion=completion.tasks, help="Only this task."),
+    ] = None,
     supervision: Annotated[
-        list[str] | None, typer.Option("--supervision", help="Only this supervision.")
+        list[str] | None,
+        typer.Option(
+            "--supervision", autocompletion=completion.supervisions, help="Only this supervision."
+        ),
     ] = None,
     protocol: Annotated[
-        list[str] | None, typer.Option("--protocol", help="Only this protocol, as in quick-1.")
+        list[str] | None,
+        typer.Option(
+            "--protocol",
+            autocompletion=completion.protocols,
+            help="Only this protocol, as in quick-1.",
+        ),
     ] = None,
     store: StoreOption = Path(STORE),
     plot: PlotOption = None,

@@ -23,9 +23,10 @@ def site(
     from kbench.leaderboard.board import load
     from kbench.leaderboard.claims import evaluate
     from kbench.leaderboard.site.pages import pages, write
+    from kbench.report.grid import counted
 
     rows = load(leaderboards)
     found = pages(rows, [claim.document() for claim in evaluate(rows)])
     stale = write(found, out)
-    removed = f", {stale} stale removed" if stale else ""
-    say(f"{len(found)} files written{removed}. Open {out / 'index.html'}")
+    removed = f", {stale} stale ones removed" if stale else ""
+    say(f"{counted(len(found), 'file')} written{removed}. Open {out / 'index.html'}")

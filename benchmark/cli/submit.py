@@ -1,6 +1,7 @@
 """`kbench submit` and `kbench schema`: leaderboard entries, and what they look like."""
 
 import enum
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,7 @@ from kbench.cli.options import (
     TaskOption,
 )
 from kbench.errors import KbenchError
+from kbench.report.grid import counted
 from kbench.study.parameters import settings_from
 from kbench.study.request import BACKEND, DEVICE, PROTOCOL, STORE, Request
 
@@ -81,7 +83,8 @@ def submit(
     _write(dict(zip(paths, texts, strict=True)))
     for path in paths:
         out.print(str(path), highlight=False, soft_wrap=True)
-    say(f"{len(paths)} written. Look them over with: kbench validate {leaderboards}")
+    written = counted(len(paths), "entry", "entries")
+    say(f"{written} written. Check with:", shlex.join(["kbench", "validate", str(leaderboards)]))
 
 
 def _write(texts: dict[Path, str]) -> None:

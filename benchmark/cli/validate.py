@@ -13,6 +13,7 @@ from kbench.cli.console import out, printable, say
 from kbench.cli.options import DeviceOption, WorkersOption
 from kbench.errors import KbenchError
 from kbench.leaderboard.checking import DEFAULT
+from kbench.report.grid import counted
 from kbench.study.executors.choice import worker_count
 from kbench.study.request import DEVICE, look_over_device
 
@@ -132,8 +133,9 @@ def validate(
                 of=len(check.entry.trials), chance=check.chance,
             )  # fmt: skip
     again = len({t.key() for check in checks.values() for t in check.trials.values()})
-    after = f", {again} trials run again" if k else ""
-    say(f"{len(files)} entries looked at, {len(refused)} refused{after}")
+    after = f", {counted(again, 'trial')} run again" if k else ""
+    checked = counted(len(files), "entry", "entries")
+    say(f"{checked} checked, {len(refused)} refused{after}")
     return 1 if refused else 0
 
 
@@ -154,9 +156,10 @@ def _run_again(
     waiting, found = dict(checks), {}
     if left:
         say(
-            f"{len(left)} trials of {len(checks)} entries to run again, if they take as long as "
-            f"they did for the entries {duration(sum(left.values()) / workers)} on {workers} "
-            "workers; where one ends otherwise, more of that search"
+            f"{counted(len(left), 'trial')} of {counted(len(checks), 'entry', 'entries')} to run "
+            f"again: about {duration(sum(left.values()) / workers)} on "
+            f"{counted(workers, 'worker')}, if they take as long as they did for the entries. "
+            "Where one ends otherwise, more of that search are run"
         )
     started, in_all = time.monotonic(), sum(left.values())
     apart = any(is_own(check.entry.cell()) for check in checks.values())
@@ -169,7 +172,8 @@ def _run_again(
                 to_go = sum(left.values())
                 each = (time.monotonic() - started) / max(in_all - to_go, 1e-3)
                 done = len(checks) - len(waiting)
-                say(f"{done} of {len(checks)} entries run again, {duration(each * to_go)} left")
+                of = counted(len(checks), "entry", "entries")
+                say(f"{done} of {of} run again, {duration(each * to_go)} left")
 
 
 def _place(path: Path, root: Path) -> PurePosixPath:

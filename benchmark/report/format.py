@@ -34,14 +34,14 @@ def bracket_text(bracket: Bracket) -> str:
 
     `> 49` where nothing passes, with `(all)` where those were all samples there are to train on;
     `≤ 1` where nothing is known to fail, `unfit` where runs did not even fit their training set,
-    `…` where nothing is known yet.
+    `?` where nothing is known yet.
     """
     if bracket.censored == "unfit":
         return "unfit"
     if bracket.ran_out:
         return f"> {bracket.low or 0} (all)"
     if bracket.high is None:
-        return f"> {bracket.low}" if bracket.low else "…"
+        return f"> {bracket.low}" if bracket.low else "?"
     return f"{bracket.low}–{bracket.high}" if bracket.low else f"≤ {bracket.high}"
 
 

@@ -5,9 +5,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from rich import box
 from rich.console import Group, RenderableType
-from rich.table import Table
 
 from kbench.report.format import (
     bracket_text,
@@ -20,6 +18,7 @@ from kbench.report.format import (
     percent,
     task_name,
 )
+from kbench.report.grid import Grid
 from kbench.report.readings import Scaling, best_kappa, extrapolation, memorised
 from kbench.statistics.brackets import best_of_grid
 from kbench.statistics.sharing import memorised_share
@@ -44,20 +43,13 @@ def tables(runs: Sequence[CellRun]) -> RenderableType:
             parts.append(_distribution_table(drawn, f"N* by length distribution: {span}"))
         if tested := [run for run in group if run.cell.extrapolate]:
             parts.append(_extrapolation_table(tested))
-    return Group(*parts)
+    return Group(*(part for i, part in enumerate(parts) for part in ([""] if i else []) + [part]))
 
 
 def _untested(runs: Iterable[CellRun]) -> list[CellRun]:
     """Each once, of cells that differ only in what was tested of them."""
     cells = {repr(dataclasses.replace(run.cell, extrapolate=())): run for run in runs}
     return list(cells.values())
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
 
 
 NOTES = {
@@ -69,26 +61,26 @@ NOTES = {
 """What the marks in tables mean."""
 
 
-def _notes(table: Table, *more: str) -> Table:
+def _notes(table: Grid, *more: str) -> Grid:
     """With a line below for each mark that is used."""
-    cells = [str(cell) for column in table.columns for cell in column.cells]
+    cells = [cell for row, _ in table.rows for cell in row]
     used = [note for mark, note in NOTES.items() if any(mark in cell for cell in cells)]
-    table.caption, table.caption_justify = "\n".join([*used, *more]) or None, "left"
+    table.notes += [*used, *more]
     return table
 
 
-def _kappa_table(runs: Sequence[CellRun], title: str) -> Table:
+def _kappa_table(runs: Sequence[CellRun], title: str) -> Grid:
     protocol = runs[0].cell.protocol
-    table = _table(
+    table = Grid(
         title,
-        "model",
-        "task",
-        "supervision",
-        "seeds",
-        *(["reach", "κ to n ="] if protocol.by_length else []),
-        f"κ over seeds ({percent(protocol.confidence)})",
-        "verdict",
-        "κ best of grid",
+        names=["model", "task", "supervision"],
+        figures=[
+            "seeds",
+            *(["reach", "κ to n ="] if protocol.by_length else []),
+            f"κ over seeds ({percent(protocol.confidence)})",
+            "verdict",
+            "κ best of grid",
+        ],
     )
     for names, run in zip(_row_names(runs), runs, strict=True):
         table.add_row(
@@ -131,7 +123,7 @@ def _reach_and_length(run: CellRun) -> tuple[str, str]:
     return (reach_text(run), str(run.up_to[-1])) if run.searched else ("", "")
 
 
-def _by_length_table(runs: Sequence[CellRun]) -> Table:
+def _by_length_table(runs: Sequence[CellRun]) -> Grid:
     columns = [f"to n = {together[-1]}" for together in runs[0].cell.together]
     return _cell_table(
         "κ of the lengths up to n, over seeds", runs, columns,
@@ -144,13 +136,14 @@ def _cell_table(
     runs: Sequence[CellRun],
     columns: Sequence[str],
     texts: Callable[[CellRun], Iterable[str]],
-) -> Table:
+) -> Grid:
     """A row for each cell, below the table of κ, which says the rest."""
     several = len({task_name(run.cell) for run in runs}) > 1
-    table = _table(title, "model", *(["task"] if several else []), "supervision", *columns)
+    names = ["model", *(["task"] if several else []), "supervision"]
+    table = Grid(title, names=names, figures=columns)
     for (model, task), run in zip(_row_names(runs), runs, strict=True):
-        names = (model, task) if several else (model,)
-        table.add_row(*names, run.cell.supervision, *texts(run))
+        named = (model, task) if several else (model,)
+        table.add_row(*named, run.cell.supervision, *texts(run))
     return _notes(table)
 
 
@@ -176,7 +169,7 @@ def _ends(lengths: Sequence[int | None]) -> tuple[int | None, int | None]:
     return ordered[0], ordered[-1]
 
 
-def _n_star_table(runs: Sequence[CellRun]) -> Table:
+def _n_star_table(runs: Sequence[CellRun]) -> Grid:
     return _cell_table(
         "N*, best of grid: samples needed, between the largest N to fail and the smallest to pass",
         runs, [*(f"n = {n}" for n in runs[0].cell.lengths), "joint"],
@@ -186,17 +179,19 @@ def _n_star_table(runs: Sequence[CellRun]) -> Table:
     )  # fmt: skip
 
 
-def _distribution_table(runs: Sequence[CellRun], title: str) -> Table:
-    table = _table(
-        title, "model", "task", "supervision", "distribution", "seeds",
-        f"N* over seeds ({percent(runs[0].cell.protocol.confidence)})", "N* best of grid",
-    )  # fmt: skip
+def _distribution_table(runs: Sequence[CellRun], title: str) -> Grid:
+    level = percent(runs[0].cell.protocol.confidence)
+    table = Grid(
+        title,
+        names=["model", "task", "supervision", "distribution"],
+        figures=["seeds", f"N* over seeds ({level})", "N* best of grid"],
+    )
     for names, run in zip(_row_names(runs), runs, strict=True):
         cell, brackets = run.cell, run.brackets(run.cell.joint)
         table.add_row(
             *names,
             cell.supervision,
-            cell.distribution,
+            cell.distribution or "",
             str(len(run.seeds)),
             interval_text(run.n_star(cell.joint)) if run.searched else "unfinished",
             bracket_text(best_of_grid(brackets)),
@@ -204,12 +199,13 @@ def _distribution_table(runs: Sequence[CellRun], title: str) -> Table:
     return _notes(table)
 
 
-def _extrapolation_table(runs: Sequence[CellRun]) -> Table:
+def _extrapolation_table(runs: Sequence[CellRun]) -> Grid:
     lengths = sorted({n for run in runs for n in run.cell.extrapolate})
-    table = _table(
+    table = Grid(
         "Accuracy beyond, (accuracy − chance) / (1 − chance): mean over seeds [least, most]",
-        "model", "task", "supervision", "trained with", *(f"n = {n}" for n in lengths),
-    )  # fmt: skip
+        names=["model", "task", "supervision", "trained with"],
+        figures=[f"n = {n}" for n in lengths],
+    )
     for names, run in zip(_row_names(runs), runs, strict=True):
         cell, rows = run.cell, extrapolation(run)
         for of in dict.fromkeys(row["model_of"] for row in rows):
@@ -271,15 +267,14 @@ def _version(version: int | str) -> str:
     return f"version {str(version).rpartition(':')[2][:8]}"
 
 
-def scaling_table(rows: Sequence[Scaling]) -> Table:
+def scaling_table(rows: Sequence[Scaling]) -> Grid:
     """N* at each size, and the slope."""
-    table = _table(
+    table = Grid(
         f"N* against {rows[0].over}, protocol {rows[0].runs[0].cell.protocol.id}: "
         f"N* ∝ size^slope, over seeds ({percent(rows[0].runs[0].cell.protocol.confidence)})",
-        "model", "task", "supervision",
-        *(_size_name(rows[0], i) for i in range(len(rows[0].sizes))),
-        "slope",
-    )  # fmt: skip
+        names=["model", "task", "supervision"],
+        figures=[*(_size_name(rows[0], i) for i in range(len(rows[0].sizes))), "slope"],
+    )
     for row in rows:
         cell = row.runs[0].cell
         table.add_row(

@@ -12,6 +12,9 @@ from typing import NamedTuple
 from kbench.recipe import Recipe
 from kbench.statistics.brackets import Bracket, PathOver
 
+NEAR = 1.15
+"""How far apart, as a ratio, the N* of two seeds are taken to be at most, for estimates of time."""
+
 
 class Probe(NamedTuple):
     """One run that a search asks for."""
@@ -183,16 +186,25 @@ class Search:
             return None
         return size
 
-    def futures(self, largest: int) -> list[tuple[int, int]]:
+    def futures(self, largest: int, near: Bracket | None = None) -> list[tuple[int, int]]:
         """(passing, failing) sizes still to be tried, for each way the search may yet go.
 
         Walks the path once for every threshold up to `largest`, in steps of a tenth, that agrees
-        with the verdicts known.
+        with the verdicts known; with `near`, what another seed came to, once for those not further
+        from it than NEAR, if there are any.
         """
         steps = math.ceil(math.log(max(largest, 1), 1.1)) + 2
         known = {s: v for s in self._outcomes if (v := self.verdict(s)) is not None}
+        thresholds = sorted({round(1.1**i) for i in range(steps)})
+        if near:
+            low, high = (near.low or 1) / NEAR, (near.high or math.inf) * NEAR
+            close = [t for t in thresholds if low <= t <= high]
+            return self._ways(close, known) or self.futures(largest)
+        return self._ways(thresholds, known)
+
+    def _ways(self, thresholds: Sequence[int], known: Mapping[int, bool]) -> list[tuple[int, int]]:
         ways = []
-        for threshold in sorted({round(1.1**i) for i in range(steps)}):
+        for threshold in thresholds:
             if any(passes != (size >= threshold) for size, passes in known.items()):
                 continue
             path, tried = self._path_over(broken=self.broken()), [0, 0]

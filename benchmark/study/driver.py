@@ -9,11 +9,11 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from kbench.study.cell import Cell
-from kbench.study.executors import Executor, Finished
+from kbench.study.cell import Cell, Lengths
+from kbench.study.executors import Executor, Finished, Reached
 from kbench.study.searches import CellRun
 from kbench.study.store import Store, StoreFullError
 from kbench.trial import Ending, Trial, TrialResult, Variant
@@ -74,6 +74,8 @@ class Progress:
     run: CellRun
     trials_run: int = 0
     trials_reused: int = 0
+    steps_run: Counter[Lengths] = field(default_factory=Counter)
+    """Of the trials run, by the lengths that they train on."""
     wall_s: float = 0.0
     """From the start of the command to the cell's last trial."""
     elsewhere: bool = False
@@ -162,9 +164,20 @@ class Driver:
         if self._store.full:
             raise StoreFullError(self._store.full)
 
-    def under_way(self, progress: Progress) -> list[Trial]:
-        """The cell's trials that are running now."""
-        return [trial for owner, trial in self._under_way.values() if owner is progress]
+    @property
+    def workers(self) -> int:
+        """Cohorts that run at once."""
+        return self._executor.capacity
+
+    @property
+    def complete(self) -> bool:
+        """Have all cells come to their end?"""
+        return all(p.run.complete for p in self.progress)
+
+    def under_way(self) -> list[tuple[Progress, Trial, Reached | None]]:
+        """The trials that are running now, and how far each has come; from any thread."""
+        reached = self._executor.reached
+        return [(p, t, reached.get(key)) for key, (p, t) in list(self._under_way.items())]
 
     def profile(self) -> Profile:
         """Where the time of this command went so far."""
@@ -196,6 +209,7 @@ class Driver:
         self._times.update(result.seconds)
         self._ran[key] = progress, trial, sum(result.seconds.values())
         progress.trials_run += 1
+        progress.steps_run[trial.lengths] += result.steps
         if wanted:
             progress.run.tell(trial, result)
         self._stamp(progress)

@@ -66,7 +66,7 @@ def _shapes(subject: Subject) -> str:
     model = subject.model()
     for time in sorted({1, 2, subject.max_len}):
         _check_logits(model(subject.tokens(time)), time, subject.vocab_size)
-    return f"T = 1 … {subject.max_len}"
+    return f"T = 1 to {subject.max_len}"
 
 
 def _check_logits(logits: Any, time: int, vocab_size: int) -> None:

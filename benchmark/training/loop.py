@@ -48,13 +48,15 @@ def training(
     on_validation: Callable[[Member], None] = lambda member: None,
     device: str = "cpu",
     stack: bool | None = None,
+    on_step: Callable[[Sequence[Member]], None] = lambda members: None,
 ) -> Iterator[tuple[Trial, TrialResult]]:
     """Train every trial of a cohort to its first success or its end; each as it leaves the cohort.
 
     Stacked they take a step in the time of one where launching is what it costs, on a GPU; there
     that is the default, if the model stacks. A run stops at its first validation loss below eps:
     the verdict, which depends on the minimum, cannot change any more. `on_validation`, which is
-    called during tests too, may raise to give the whole cohort up.
+    called during tests too, may raise to give the whole cohort up. So may `on_step`, called after
+    every step with those that took it.
     """
     start, clock = time.perf_counter(), Clock()
     source = source_of(cohort[0])
@@ -71,6 +73,7 @@ def training(
         if due and device == "cuda":
             torch.cuda.synchronize()  # or the steps' time would be the validation's
         _share(clock.lap(), "training", active)
+        on_step(active)
         if not due:
             continue
         engine.validate(due)
@@ -123,9 +126,11 @@ def train(
     on_validation: Callable[[Member], None] = lambda member: None,
     device: str = "cpu",
     stack: bool | None = None,
+    on_step: Callable[[Sequence[Member]], None] = lambda members: None,
 ) -> list[TrialResult]:
     """The results of training(), in the order of the trials."""
-    results = {t.key(): result for t, result in training(cohort, on_validation, device, stack)}
+    trained = training(cohort, on_validation, device, stack, on_step)
+    results = {t.key(): result for t, result in trained}
     return [results[trial.key()] for trial in cohort]
 
 

@@ -58,7 +58,7 @@ def test_validate_says_what_is_refused_and_why(folder, tmp_path, kbench_here):
     done = kbench_here("validate", "leaderboards", cwd=tmp_path)
     assert done.returncode == 1
     assert f"{place}: refused: kappa.verdict is isolated, its trials give sharing" in done.stdout
-    assert "1 entries looked at, 1 refused" in done.stderr
+    assert "1 entry checked, 1 refused" in done.stderr
     (tmp_path / "leaderboards" / "verified.json").write_text("spoilt by somebody else")
     one = kbench_here("validate", f"leaderboards/{place}", cwd=tmp_path)
     assert one.returncode == 1
@@ -80,7 +80,7 @@ def test_a_ledger_is_only_at_the_top(folder, tmp_path, kbench_here):
     place.write_text("{}")
     (tmp_path / "leaderboards" / "verified.json").write_text("{}")
     done = kbench_here("validate", "leaderboards", cwd=tmp_path)
-    assert "1 entries looked at, 1 refused" in done.stderr
+    assert "1 entry checked, 1 refused" in done.stderr
     (tmp_path / "leaderboards" / "verified.json").write_text("[" * 100_000)
     done = kbench_here("board", cwd=tmp_path)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
@@ -179,7 +179,7 @@ def test_the_folder_above_the_leaderboards_and_a_file_below_are_one_rule(tmp_pat
     for path in (place, place.parent, tmp_path / "clone" / "leaderboards", tmp_path / "clone"):
         done = kbench_here("validate", str(path), cwd=tmp_path)
         assert done.returncode == 0, (path, done.stdout + done.stderr)
-        assert "1 entries looked at, 0 refused" in done.stderr
+        assert "1 entry checked, 0 refused" in done.stderr
     (tmp_path / "clone" / "old" / "leaderboards").mkdir(parents=True)
     done = kbench_here("validate", "clone", cwd=tmp_path)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)

@@ -98,8 +98,8 @@ def test_plan_says_how_the_work_divides(kbench_here, tmp_path, tiny_yaml):
     done = kbench_here(*options, "--shards", 2, cwd=tmp_path)
     assert done.returncode == 0
     _, _, table = done.stdout.partition("Shards:")
-    rows = [line.split("│")[1:-1] for line in table.splitlines() if "/2" in line]
-    assert [[cell.strip() for cell in row[:2]] for row in rows] == [["1/2", "2"], ["2/2", "1"]]
+    rows = [line.split() for line in table.splitlines() if "/2" in line]
+    assert [row[:2] for row in rows] == [["1/2", "2"], ["2/2", "1"]]
     done = kbench_here(*options, "--shards", 5, cwd=tmp_path)
     assert "2 of 5 shards have no cells" in done.stdout
     done = kbench_here(*options, "--shards", 0, cwd=tmp_path)

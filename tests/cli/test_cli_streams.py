@@ -12,7 +12,7 @@ import pytest
 from forked import kbench
 from test_cli import CELL, KBENCH
 
-from kbench.cli.streams import PLAIN
+from kbench.report.grid import PLAIN
 
 READING = {
     "list protocols": ["list", "protocols"],

@@ -78,7 +78,7 @@ def test_an_installed_package_offers_a_task(counter, tmp_path, tiny_yaml):
     (result,) = run(*aligned, cwd=tmp_path, protocol=tiny_yaml, **path)
     assert result["task"] == "counter"
     listed = kbench("list", "tasks", cwd=tmp_path, **path).stdout
-    assert re.search(r"counter +│ games.* top=3 .* 2 to 6 .* A counter that stops", listed)
+    assert re.search(r"counter +games.* top=3 .* 2 to 6 .* A counter that stops", listed)
     assert re.search("gone .*cannot be used: task gone", listed)
     sample = kbench("sample", "--task", "counter", "--length", "3", cwd=tmp_path, **path)
     assert "counter top=3, length 3\n27 samples in all" in sample.stdout

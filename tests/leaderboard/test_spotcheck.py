@@ -221,7 +221,7 @@ def test_what_passed_is_noted_though_the_command_is_stopped(folder, monkeypatch,
     stop_at, ran[:] = None, []
     done = kbench_here(*words, cwd=folder)
     assert done.returncode == 0, done.stderr
-    assert "2 entries looked at, 0 refused, 3 trials run again" in done.stderr
+    assert "2 entries checked, 0 refused, 3 trials run again" in done.stderr
     assert ran == ["rnn"] * 3
     assert verified(folder) == ["lstm.json", "rnn.json"]
     done = kbench_here(*words[:-1], cwd=folder)

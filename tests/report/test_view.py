@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import re
+import time
 
 import pytest
 from conftest import FakeExecutor, changed
@@ -11,6 +12,8 @@ from rich.console import Console
 from kbench.report.format import interval_text
 from kbench.report.view import View
 from kbench.study.driver import Driver
+from kbench.study.executors import Reached
+from kbench.study.plan import Forecast
 from kbench.study.store import Store
 
 
@@ -23,7 +26,8 @@ def said(wide, tmp_path):
     executor = FakeExecutor(lambda trial: "passed" if trial.n_samples >= 20 else "memorised")
     with Store(tmp_path) as store:
         driver = Driver([cell], store, executor)
-        with View(driver, console, console) as view:
+        forecast = Forecast(driver.progress, [{}])
+        with View(driver, forecast, console, console) as view:
             for progress in driver.run():
                 view.update(progress)
     return console.file.getvalue().splitlines(), driver.progress[0].run
@@ -44,3 +48,55 @@ def test_it_comes_before_the_verdict_which_is_the_last_line(said):
     assert ["verdict" if "sharing" in line else "first" for line in lines] == [
         *["first"] * 3, "verdict"
     ]  # fmt: skip
+
+
+@pytest.fixture
+def mid_run(wide, tmp_path):
+    """A view of a run of which some trials have ended and two are under way; its console."""
+    console = Console(file=io.StringIO(), width=80, height=24, force_terminal=True)
+    executor = FakeExecutor(lambda trial: "passed" if trial.n_samples >= 20 else "memorised")
+    with Store(tmp_path) as store:
+        driver = Driver([wide], store, executor)
+        forecast = Forecast(driver.progress, [dict.fromkeys([*wide.alone, wide.joint], 0.01)])
+        view = View(driver, forecast, console, console)
+        steps = driver.run()
+        for _ in range(30):
+            view.update(next(steps))
+        yield view, executor, driver
+
+
+def test_it_shows_trials_of_a_total_step_and_loss_and_time_left(mid_run):
+    view, executor, driver = mid_run
+    (_, first, _), *_ = driver.under_way()
+    executor.reached = {first.key(): Reached(480, 0.4123)}
+    line = view._line()
+    run = driver.progress[0].trials_run
+    assert re.match(rf"{run} of about (\d+) trials, about .* left; lstm modadd m=3 aligned: ", line)
+    assert int(re.search(r"of about (\d+)", line).group(1)) > run
+    assert f"N = {first.n_samples}: step 480 of 1,500, loss 0.412" in line
+    assert re.search(r"\d+ of \d+ searches, κ (not known yet|of lengths)", line)
+    executor.reached = {first.key(): Reached(490, 0.3)}
+    assert "step 490 of 1,500, loss 0.300" in view._line()
+
+
+def test_on_a_terminal_it_fits_the_screen(mid_run):
+    view, executor, driver = mid_run
+    executor.reached = {t.key(): Reached(10, None) for _, t, _ in driver.under_way()}
+    out = Console(file=io.StringIO(), width=80, height=24)
+    out.print(view._lines())
+    lines = out.file.getvalue().splitlines()
+    assert len(lines) <= 23
+    assert max(map(len, lines)) <= 80
+    assert any("step 10 of 1,500" in line for line in lines)
+
+
+def test_a_thread_looks_while_nothing_ends(mid_run, monkeypatch):
+    view, executor, driver = mid_run
+    monkeypatch.setattr("kbench.report.view.TICK_S", 0.01)
+    monkeypatch.setattr("kbench.report.view.LINE_S", 0.0)
+    view._is_live = False
+    (_, first, _), *_ = driver.under_way()
+    with view:
+        executor.reached = {first.key(): Reached(7, 1.0)}
+        while "step 7 of" not in view._console.file.getvalue():
+            time.sleep(0.01)

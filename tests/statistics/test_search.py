@@ -204,6 +204,14 @@ def test_futures_bound_what_happens(threshold, guess):
     assert all(way == (0, 0) for way in search.futures(1000))
 
 
+def test_futures_near_what_another_seed_came_to_are_fewer():
+    search = search_over(RULES[0], 1000)
+    every, near = search.futures(1000), search.futures(1000, Bracket(low=100, high=120))
+    assert 0 < len(near) < len(every) / 4
+    finish(search_like := search_over(RULES[0], 1000), by_threshold(5))
+    assert search_like.futures(1000, Bracket(low=100, high=120)) == search_like.futures(1000)
+
+
 def test_paths_can_be_walked_by_hand():
     path = bracket_path((1, 2, 4, 8), guess=2)
     assert next(path) == 4

@@ -100,7 +100,7 @@ def test_a_worker_that_always_dies_ends_as_an_error(cell, tmp_path, monkeypatch)
     assert Counter(lines).most_common(1)[0][1] == 1
 
 
-def die(cohort, device):
+def die(cohort, device, at):
     os._exit(7)
 
 
@@ -140,6 +140,36 @@ def alive(pid):
             return stat.read().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def test_in_process_says_how_far_a_trial_has_come_while_it_trains(cell, monkeypatch):
+    monkeypatch.setattr("kbench.study.executors.local._TELL_S", 0.0)
+    seen = []
+
+    def stopping():
+        seen.extend(executor.reached.values())
+        return False
+
+    executor = InProcess(stopping)
+    (trial,) = trials(cell, 1)
+    executor.submit([trial])
+    assert executor.finished()[0].result.steps > 20
+    steps = [at.steps for at in seen]
+    assert len(set(steps)) > 20
+    assert steps == sorted(steps)
+    assert seen[0].loss is None
+    assert seen[-1].loss > 0
+
+
+def test_workers_say_how_far_their_trials_have_come(cell):
+    with SpawnPool(1) as pool:
+        pool.submit(trials(cell, 1))
+        assert pool.reached == {}
+        while not (done := pool.finished()):
+            pass
+        assert done[0].result.outcome in ("passed", "failed")
+        assert 1 <= pool._board[0] <= done[0].result.steps
+        assert pool.reached == {}  # of what runs, and nothing does
 
 
 def test_leaving_in_process_mid_trial_gives_it_up(cell):

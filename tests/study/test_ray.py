@@ -175,7 +175,7 @@ def test_a_cluster_that_is_lost_is_one_line(cluster, cell):
         executor.submit(trials(cell, 1))
         executor._ray.shutdown()
         for step in (executor.finished, lambda: executor.submit(trials(cell, 1))):
-            with pytest.raises(KbenchError, match="^the Ray cluster is lost .* command goes on$"):
+            with pytest.raises(KbenchError, match="^the Ray cluster is lost .* command resumes$"):
                 step()
 
 
@@ -197,7 +197,7 @@ def test_by_the_command_line_with_a_model_of_ones_own(cluster, tmp_path, tiny_ya
     on_ray = ["--executor", "ray", "--ray-address", cluster.address, "--profile"]
     there = kbench(*options, *on_ray, cwd=tmp_path)
     assert there.returncode == 0, there.stderr
-    assert "on 2 slots" in there.stderr
+    assert "on 2 workers" in there.stderr
     assert "Where the time went: 2 × " in there.stderr
     assert len(json.loads(there.stdout)["results"]) == 2
     assert stable(there.stdout) == stable(here.stdout)
@@ -222,7 +222,7 @@ def test_a_stop_is_clean_and_leaves_nothing_running(cluster, by, mark, tmp_path)
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert "raylet" not in out + err
-    assert "stopping (once more to end at once)" in err
+    assert "stopping (press Ctrl-C again to end at once)" in err
     assert "Resume with: kbench run --model lstm" in err
     if address:
         assert set(cluster_is) <= set(marked(mark))

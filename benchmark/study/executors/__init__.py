@@ -1,8 +1,8 @@
 """Where trials run. Every executor gives the same results; they differ in how many at once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from kbench.trial import Trial, TrialResult
 
@@ -14,6 +14,14 @@ class Finished:
     trial: Trial
     result: TrialResult | None
     error: str = ""
+
+
+class Reached(NamedTuple):
+    """How far a trial under way has come."""
+
+    steps: int
+    loss: float | None
+    """At its last validation, in nats; None before the first."""
 
 
 class Executor(Protocol):
@@ -30,6 +38,10 @@ class Executor(Protocol):
     @property
     def cohort(self) -> int:
         """Trials that are worth training together, in one cohort."""
+
+    @property
+    def reached(self) -> Mapping[str, Reached]:
+        """By key, trials under way of which that is known; a moment old."""
 
     def submit(self, cohort: Sequence[Trial]) -> None:
         """Start trials of one model, task and set of lengths, where `idle` says there is room."""

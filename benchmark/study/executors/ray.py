@@ -7,12 +7,12 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from kbench.errors import KbenchError, one_line
-from kbench.study.executors import Executor, Finished
+from kbench.study.executors import Executor, Finished, Reached
 from kbench.study.executors.local import COHORT, run_cohort
 from kbench.trial import Trial, TrialResult
 
@@ -34,6 +34,8 @@ class RayExecutor:
         self._address, self._device, self.cohort = address, device, COHORT[device]
         self._running: dict[Any, tuple[Sequence[Trial], int]] = {}
         self._counted_at = 0.0
+        self.reached: Mapping[str, Reached] = {}
+        """Nothing: workers elsewhere say nothing before their trials have ended."""
         self._ray = _ray()
         if address is not None:
             _ensure_listening(address)
@@ -170,7 +172,7 @@ def _said_if_lost() -> Iterator[None]:
     except Exception as error:
         raise KbenchError(
             f"the Ray cluster is lost ({one_line(error)}). What is stored is safe; the same "
-            "command goes on"
+            "command resumes"
         ) from None
 
 
