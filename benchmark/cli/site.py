@@ -22,7 +22,8 @@ def site(
     """
     from kbench.leaderboard.board import load
     from kbench.leaderboard.claims import evaluate
-    from kbench.leaderboard.site.pages import pages, write
+    from kbench.leaderboard.site.pages import pages
+    from kbench.leaderboard.site.writing import write
 
     rows = load(leaderboards)
     found = pages(rows, [claim.document() for claim in evaluate(rows)])

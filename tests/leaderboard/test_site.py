@@ -15,7 +15,9 @@ from kbench.leaderboard.claims import evaluate
 from kbench.leaderboard.entry import text_of
 from kbench.leaderboard.place import command, location
 from kbench.leaderboard.site.figures import tone, value
-from kbench.leaderboard.site.pages import MANIFEST, environment, page, pages
+from kbench.leaderboard.site.pages import pages
+from kbench.leaderboard.site.rendering import environment, page
+from kbench.leaderboard.site.writing import MANIFEST
 from kbench.leaderboard.text import kappa_cell
 from kbench.report.format import interval_text
 from kbench.statistics.likelihood import Interval

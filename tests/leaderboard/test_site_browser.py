@@ -9,7 +9,8 @@ from test_site import REPOSITORY, changed, put, site_board
 
 from kbench.leaderboard.board import load
 from kbench.leaderboard.claims import evaluate
-from kbench.leaderboard.site.pages import pages, write
+from kbench.leaderboard.site.pages import pages
+from kbench.leaderboard.site.writing import write
 from kbench.registry import models
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
