@@ -1,7 +1,7 @@
 """The entries as boards show them: rows with what their trials come to, and rankings."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -10,12 +10,15 @@ from kbench.leaderboard import trust
 from kbench.leaderboard.entry import Entry, parse, read_text
 from kbench.leaderboard.place import is_own, model_label, task_label
 from kbench.leaderboard.ranking import Score, Shared, rank, shared
+from kbench.protocol import newest
 from kbench.registry import models
 from kbench.report.readings import answer_beyond, best_kappa, memorised
 from kbench.statistics.likelihood import Interval
 from kbench.statistics.sharing import Verdict
+from kbench.study.request import PROTOCOL
 from kbench.study.searches import CellRun
 
+YOURS = "yours"
 REFERENCE = "transformer"
 """What κ is relative to in a ranking: the architecture that the hypothesis is about."""
 
@@ -27,18 +30,25 @@ class Row:
     entry: Entry
     place: PurePosixPath
     """Below the leaderboards' folder."""
+    text: str = ""
+    """Of the file, as it is handed on."""
     seen: trust.Seen | None = None
     """What the maintainers have done with it."""
+    yours: bool = False
+    """Is it no entry of the boards, but what your own trial store holds?"""
+    curves: Mapping[str, Sequence[Sequence[float]]] = field(default_factory=dict)
+    """By trial digest, step and validation loss, where a store has them."""
 
     @property
     def trust(self) -> str:
-        """One of `trust.LEVELS`."""
-        return self.seen.level if self.seen else "submitted"
+        """One of `trust.LEVELS`, or YOURS."""
+        return YOURS if self.yours else self.seen.level if self.seen else "submitted"
 
     @property
     def is_ranked(self) -> bool:
-        """Not a model whose source the boards do not have, and whose runs nobody else has seen."""
-        return self.trust != "submitted" or not is_own(self.run.cell)
+        """Not your own, nor a model whose source the boards do not have and whose runs nobody else
+        has seen."""
+        return not self.yours and (self.trust != "submitted" or not is_own(self.run.cell))
 
     @cached_property
     def run(self) -> CellRun:
@@ -60,7 +70,14 @@ class Row:
         """As in the place, without a distribution of lengths."""
         label = model_label(self.run.cell)
         distribution = self.run.cell.distribution
-        return label.removesuffix(f".{distribution}") if distribution else label
+        label = label.removesuffix(f".{distribution}") if distribution else label
+        return f"{label} ({YOURS})" if self.yours else label
+
+    @property
+    def architecture(self) -> str:
+        """The model whatever it runs on: without its backend, and whoever measured it."""
+        label, backend = self.model.removesuffix(f" ({YOURS})"), self.run.cell.backend
+        return label.removesuffix(f".{backend}")
 
     @property
     def supervision(self) -> str:
@@ -123,7 +140,7 @@ def load(root: Path, below: PurePosixPath | str = "") -> list[Row]:
             text = read_text(path)
             entry = parse(text)
             known = trust.seen(ledger, place, text.encode("utf-8"))
-            row = Row(entry=entry, place=place, seen=known)
+            row = Row(entry=entry, place=place, text=text, seen=known)
             complete = row.run.complete
         except KbenchError as error:
             raise KbenchError(f"{path}: {error}") from None
@@ -135,15 +152,31 @@ def load(root: Path, below: PurePosixPath | str = "") -> list[Row]:
 
 def least_trust(rows: Iterable[Row], model: str) -> str:
     """Of a model's entries, the level of the one that is trusted least."""
-    return max((r.trust for r in rows if r.model == model), key=trust.LEVELS.index)
+    levels = [*trust.LEVELS, YOURS]
+    return max((r.trust for r in rows if r.model == model), key=levels.index)
 
 
 def protocols(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    """Rows by protocol: results of two never share a table."""
+    """Rows by protocol: results of two never share a table.
+
+    First the last version of the protocol that `kbench run` takes by default, then those of others,
+    then what has been superseded.
+    """
     found: dict[str, list[Row]] = {}
     for row in rows:
         found.setdefault(row.protocol, []).append(row)
-    return found
+
+    def place(id: str) -> tuple[bool, bool, str, int]:
+        name, _, version = id.rpartition("-")
+        return successor(id) is not None, name != PROTOCOL, name, -int(version)
+
+    return {id: found[id] for id in sorted(found, key=place)}
+
+
+def successor(protocol: str) -> str | None:
+    """The last version of a protocol, as in `quick-2` of `quick-1`; None of the last itself."""
+    last = newest().get(protocol.rpartition("-")[0], protocol)
+    return None if last == protocol else last
 
 
 def ranking(rows: Sequence[Row], reference: str = REFERENCE) -> list[Score]:

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from kbench.data.supervision import SUPERVISIONS
-from kbench.leaderboard.board import REFERENCE, Row, ranking
+from kbench.leaderboard.board import REFERENCE, Row, ranking, successor
 from kbench.leaderboard.ranking import Score
-from kbench.leaderboard.site import figures, panels
+from kbench.leaderboard.site import charts, figures
+from kbench.leaderboard.site.panels import LengthPanel, kappa_panels, length_panels
+from kbench.leaderboard.site.picture import DECIDED, Picture, picture
 from kbench.report.format import percent, task_name
 from kbench.study.parameters import lengths_text
 
@@ -46,9 +48,43 @@ class TaskBoard:
         return figures.forests(self.rows, self.models)
 
     @cached_property
-    def panels(self) -> list[panels.LengthPanel]:
+    def panels(self) -> list[LengthPanel]:
         """N* by length."""
-        return panels.length_panels(self.rows, self.models)
+        return length_panels(self.rows, self.models)
+
+    @cached_property
+    def kappa_panels(self) -> list[LengthPanel]:
+        """κ by the longest length."""
+        return kappa_panels(self.rows, self.models)
+
+    @property
+    def has_picture(self) -> bool:
+        """Is anything decided?"""
+        return any(row.verdict in DECIDED for row in self.rows)
+
+    def cells_of(self, model: str) -> list[Row]:
+        """One model's."""
+        return [row for row in self.rows if row.model == model]
+
+    @cached_property
+    def learning(self) -> list[tuple[str, charts.Chart]]:
+        """Of all lengths together, by supervision: where a store has the curves."""
+        return [
+            (row.supervision, chart)
+            for row in self.rows
+            for lengths, chart in charts.learning(row).items()
+            if lengths == row.run.cell.joint
+        ]
+
+    @cached_property
+    def by_model(self) -> dict[str, tuple[list[LengthPanel], charts.Chart]]:
+        """What is drawn of each model that has an entry: by length, and success."""
+        found = {}
+        for model in dict.fromkeys(row.model for row in self.rows):
+            of = self.cells_of(model)
+            drawn = [p for p in (*self.panels, *self.kappa_panels) if p.title == model]
+            found[model] = drawn, charts.success_together(of)
+        return found
 
     @cached_property
     def scatter(self) -> figures.Scatter | None:
@@ -105,10 +141,56 @@ class Board:
             found.setdefault(row.task, []).append(row)
         return [TaskBoard(rows=of, models=self.models) for of in found.values()]
 
+    def picture_of(self, *, narrow: bool = False) -> Picture | None:
+        """Of the task of which most is decided; None where nothing is."""
+        if not self.tasks:
+            return None
+        most = max(self.tasks, key=lambda task: sum(r.verdict in DECIDED for r in task.rows))
+        return picture(most.rows, most.name, self.level, narrow=narrow)
+
+    @property
+    def has_reach(self) -> bool:
+        """Does its protocol search fewer lengths together too?"""
+        return any(row.run.reach_by_seed for row in self.rows)
+
+    @property
+    def has_yours(self) -> bool:
+        """Is there anything from your own store?"""
+        return any(row.yours for row in self.rows)
+
+    @property
+    def successor(self) -> str | None:
+        """The later version of its protocol, if there is one."""
+        return successor(self.name)
+
+    @property
+    def days(self) -> tuple[str, str]:
+        """The first and the last on which an entry was handed in."""
+        found = sorted(row.entry.provenance.submitted_at for row in self.rows)
+        return found[0], found[-1]
+
+    @property
+    def decided(self) -> tuple[int, int]:
+        """Of the entries with κ, how many have a verdict that says what κ is, or `not-learned`."""
+        verdicts = [row.verdict for row in self.shared]
+        return sum(v in DECIDED for v in verdicts), verdicts.count("not-learned")
+
+    def row(self, model: str) -> Row:
+        """Any of a model's."""
+        return next(row for row in self.rows if row.model == model)
+
+    @cached_property
+    def pair(self) -> tuple[str, str]:
+        """The two models that are compared at first: the best, and what the ranking refers to."""
+        others = [model for model in self.models if model != self.reference]
+        if len(others) == len(self.models):
+            return self.models[0], self.models[-1]
+        return (others or self.models)[0], self.reference
+
     @cached_property
     def axis(self) -> figures.Axis:
         """Of κ, the same for the whole table."""
-        return figures.kappa_axis(self.shared, 2, 102)
+        return figures.kappa_axis([row.kappa for row in self.shared], 2, 102)
 
     @property
     def level(self) -> str:

@@ -6,6 +6,7 @@ does not is the style sheet and the script of this package.
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,20 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from kbench.leaderboard.board import Row, least_trust
-from kbench.leaderboard.place import command, location
+from kbench.leaderboard.place import command
 from kbench.leaderboard.site import figures
 from kbench.leaderboard.site.boards import level, span_of, task_text
 from kbench.leaderboard.text import joint_brackets, kappa_cell, rank_text, score_text
-from kbench.report.format import bracket_text, interval_text, parameters_text
+from kbench.report.format import (
+    bracket_text,
+    interval_text,
+    kappa_text,
+    lengths_words,
+    model_name,
+    parameters_text,
+    task_name,
+)
+from kbench.report.palette import KINDS, colour
 from kbench.report.readings import extrapolation
 from kbench.statistics.brackets import Bracket, best_of_grid
 from kbench.statistics.likelihood import Interval
@@ -27,9 +37,28 @@ from kbench.study.cell import PLENTY
 TEMPLATES = Path(__file__).parent / "templates"
 
 
+ENVIRONMENT = {
+    "kbench": "kbench version",
+    "revision": "commit",
+    "dirty": "uncommitted changes",
+    "device": "device",
+    "cpu": "processor",
+    "cpu_capability": "instruction set",
+    "machine": "machine",
+    "threads": "threads",
+    "stacked": "trained as one of a stack",
+    "python": "Python",
+    "torch": "PyTorch",
+    "numpy": "NumPy",
+    "model_source": "source of the model",
+    "task_source": "source of the task",
+}
+"""What trials ran under, as a person calls it; in this order."""
+
+
 def page(row: Row) -> str:
     """Where an entry's page is, from the root; its parts are held to a pattern by location()."""
-    return str(location(row.run.cell).with_suffix("")) + ".html"
+    return str(row.place).removesuffix(".json") + ".html"
 
 
 def environment() -> Environment:
@@ -46,7 +75,10 @@ def environment() -> Environment:
         "rank": rank_text, "score": score_text, "trust": least_trust,
         "middle": lambda interval: _value(figures.value(interval)),
         "size": lambda b: _value(b.low if b.middle is None else b.middle),
-        "tone": figures.tone, "span": figures.kappa_span, "span_of": span_of,
+        "tone": figures.tone, "span": lambda row, axis: figures.kappa_span(row.kappa, axis),
+        "colour": lambda row: colour(row.architecture), "environment": _environment,
+        "cited": _cited, "words": lambda name: name.replace("_", " "), "quoted": _quoted,
+        "passing": _passing, "span_of": span_of,
         "page": page, "task": task_text, "command": lambda row: command(row.run.cell),
         "together": _together, "each": _each, "n_star": _n_star, "searches": _searches,
         "tests": lambda row: extrapolation(row.run), "prose": _prose,
@@ -71,7 +103,7 @@ def renderer(shared: Mapping[str, Any]) -> Any:
         template = env.get_template(f"{name}.svg.j2" if picture else f"{name}.html.j2")
         return template.render(
             **shared, **values, root="../" * depth, policy=policy, shapes=figures.SHAPES,
-            css=Markup(figures_css if picture else css), script=Markup(script),
+            css=Markup(figures_css if picture else css), script=Markup(script), KINDS=KINDS,
         )  # fmt: skip
 
     return render
@@ -79,6 +111,50 @@ def renderer(shared: Mapping[str, Any]) -> Any:
 
 def _sha256(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _environment(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a trial ran under, in words; what kbench does not know by name comes last."""
+    known = [name for name in ENVIRONMENT if name in found]
+    names = [*known, *(name for name in found if name not in ENVIRONMENT)]
+    said = {True: "yes", False: "no", None: "not known"}
+    return [
+        (
+            ENVIRONMENT.get(name, name.replace("_", " ")),
+            said[value] if value is None or isinstance(value, bool) else str(value),
+        )
+        for name in names
+        for value in [found[name]]
+    ]
+
+
+def _cited(text: str) -> Markup:
+    """With a link to every paper that is named by its number on arXiv."""
+    parts = re.split(r"(arXiv[: ]\d{4}\.\d{4,5})", text)
+    return Markup("").join(
+        Markup('<a href="https://arxiv.org/abs/{}">{}</a>').format(part[6:], part)
+        if i % 2
+        else part
+        for i, part in enumerate(parts)
+    )
+
+
+def _quoted(row: Row) -> str:
+    """κ in a sentence, with all that has to be said with it (docs/citing.md)."""
+    cell = row.run.cell
+    lengths = lengths_words([n for n in cell.lengths if n <= row.run.up_to[-1]])
+    text = kappa_text(row.kappa, row.memorised)
+    return (
+        f"κ {text if text[0] in '<>' else f'= {text}'} for {model_name(cell)}, {task_name(cell)}, "
+        f"lengths {lengths}, {cell.supervision} supervision, {len(row.run.seeds)} seeds, "
+        f"kbench protocol {cell.protocol.id}"
+    )
+
+
+def _passing(row: Row) -> str:
+    """Seeds by which all lengths were learned together: `3 of 5`."""
+    brackets = joint_brackets(row)
+    return f"{sum(b.most is not None for b in brackets)} of {len(brackets)}"
 
 
 def _number(x: float) -> str:
