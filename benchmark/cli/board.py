@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kbench.cli.console import out, say
+from kbench.cli.console import claim_stdout, out, print_json, say
+from kbench.cli.options import JsonOption
 from kbench.errors import KbenchError, unknown
 
 if TYPE_CHECKING:
@@ -33,15 +34,26 @@ def board(
     write: Annotated[
         bool, typer.Option("--write", help=f"Write {PAGE} in the folder, of all entries.")
     ] = False,
+    as_json: JsonOption = False,
     check: Annotated[
         bool, typer.Option("--check", help="Exit code 1 where that page is not current.")
     ] = False,
 ) -> int:
-    """Rank the models of every board, and show κ of each cell."""
+    """Rank the models of every board, and show κ of each cell.
+
+    --json: of every cell the interval of κ, verdict, reach and trust, and what a board cost.
+    """
     from rich import box
     from rich.table import Table
 
-    from kbench.leaderboard.board import REFERENCE, least_trust, load, protocols, ranking
+    from kbench.leaderboard.board import (
+        REFERENCE,
+        document,
+        least_trust,
+        load,
+        protocols,
+        ranking,
+    )
     from kbench.leaderboard.text import (
         kappa_cell,
         markdown,
@@ -51,6 +63,7 @@ def board(
     )
     from kbench.report.format import percent
 
+    stdout = claim_stdout() if as_json else None
     rows = load(leaderboards)
     if not rows:
         raise KbenchError(f"no entries in {leaderboards}")
@@ -64,6 +77,9 @@ def board(
         rows = _only(rows, f"{kind} on these boards", wanted, of)
     if reference and reference not in (models := {row.model for row in rows if row.has_kappa}):
         raise unknown("reference model on these boards", reference, models)
+    if stdout:
+        print_json(document(rows), stdout)
+        return 0
     reference = reference or REFERENCE
     for name, group in protocols(rows).items():
         table = Table(title=f"{name}: κ relative to {reference}, geometric mean over cells",

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from kbench.errors import KbenchError
 from kbench.leaderboard import trust
@@ -12,13 +13,15 @@ from kbench.leaderboard.place import is_own, model_label, task_label
 from kbench.leaderboard.ranking import Score, Shared, rank, shared
 from kbench.protocol import newest
 from kbench.registry import models
-from kbench.report.readings import answer_beyond, best_kappa, memorised
+from kbench.report.readings import answer_beyond, best_kappa, memorised, rounded
 from kbench.statistics.likelihood import Interval
 from kbench.statistics.sharing import Verdict
 from kbench.study.request import PROTOCOL
 from kbench.study.searches import CellRun
 
 YOURS = "yours"
+DECIDED = ("sharing", "isolated", "interference")
+"""Verdicts that say what κ is. Of `not-learned` there is none; of the other it is not known."""
 REFERENCE = "transformer"
 """What κ is relative to in a ranking: the architecture that the hypothesis is about."""
 
@@ -78,6 +81,11 @@ class Row:
         """The model whatever it runs on: without its backend, and whoever measured it."""
         label, backend = self.model.removesuffix(f" ({YOURS})"), self.run.cell.backend
         return label.removesuffix(f".{backend}")
+
+    @property
+    def core_hours(self) -> float:
+        """Of its trials, one core each; as long as they took where they ran."""
+        return sum(trial.wall_s for trial in self.entry.trials) / 3600
 
     @property
     def supervision(self) -> str:
@@ -198,3 +206,52 @@ def ranking(rows: Sequence[Row], reference: str = REFERENCE) -> list[Score]:
     if reference not in kappas:
         return []
     return rank(kappas, reference, rows[0].run.cell.protocol.confidence)
+
+
+def document(rows: Iterable[Row]) -> dict[str, Any]:
+    """The `--json` document of `kbench board`: of every protocol its rows, and what they come to.
+
+    κ and its interval are over seeds, `reach` the longest L (None where the protocol does not ask
+    for it, or for none), `core_hours` the time of the trials, with one core for each.
+    """
+    return {
+        "schema_version": 1,
+        "boards": [_board(name, of) for name, of in protocols(rows).items()],
+    }
+
+
+def _board(name: str, rows: Sequence[Row]) -> dict[str, Any]:
+    cells = [row for row in rows if row.has_kappa]
+    decided = sum(row.verdict in DECIDED for row in cells)
+    not_learned = sum(row.verdict == "not-learned" for row in cells)
+    return {
+        "protocol": name,
+        "successor": successor(name),
+        "confidence": rows[0].run.cell.protocol.confidence,
+        "cells": len(cells),
+        "decided": decided,
+        "not_learned": not_learned,
+        "settled_share": rounded((decided + not_learned) / len(cells)) if cells else None,
+        "core_hours": rounded(sum(row.core_hours for row in rows)),
+        "rows": [_row(row) for row in cells],
+    }
+
+
+def _row(row: Row) -> dict[str, Any]:
+    run = row.run
+    return {
+        "place": str(row.place),
+        "model": row.model,
+        "task": row.task,
+        "supervision": row.supervision,
+        "lengths": list(run.cell.lengths),
+        "seeds": len(run.seeds),
+        "kappa": {name: rounded(getattr(row.kappa, name)) for name in ("estimate", "low", "high")},
+        "up_to": run.up_to[-1],
+        "verdict": row.verdict,
+        "reach": run.reach,
+        "beyond": rounded(row.beyond),
+        "trust": row.trust,
+        "trials": len(row.entry.trials),
+        "core_hours": rounded(row.core_hours),
+    }

@@ -16,7 +16,7 @@ from kbench.leaderboard.claims import evaluate
 from kbench.leaderboard.entry import text_of
 from kbench.leaderboard.place import command, location
 from kbench.leaderboard.site.figures import tone, value
-from kbench.leaderboard.site.pages import PICTURE, pages
+from kbench.leaderboard.site.pages import front_picture, pages
 from kbench.leaderboard.site.rendering import environment, page
 from kbench.leaderboard.site.writing import MANIFEST
 from kbench.leaderboard.text import kappa_cell
@@ -208,16 +208,10 @@ def test_the_table_shows_intervals_bounds_and_what_is_not_identified(rows, found
 
 def test_bounds_are_hatched_and_pointed_at_by_arrows(rows, found):
     heat = found["index.html"]
-    (cell,) = re.findall(
-        r'<td data-label="[^"]*" class="([^"]*)"><a href="quick-1/modadd\.m-2\.3-5/aligned/transformer',
-        heat,
-    )
-    assert cell.split()[1:] == ["hatched"]
-    (cell,) = re.findall(
-        r'<td data-label="[^"]*" class="([^"]*)"><a href="quick-1/modadd\.m-2\.3-4\+13/aligned/lstm',
-        heat,
-    )
-    assert cell.split() == ["none", "hatched"]
+    pairs = re.findall(r'class="([^"]*)"><a href="([^"]*)"', heat)
+    look = {place: classes.split() for classes, place in pairs}
+    assert look["quick-1/modadd.m-2.3-5/aligned/transformer.html"] == ["k-3", "hatched"]
+    assert look["quick-1/modadd.m-2.3-4+13/aligned/lstm.html"] == ["none", "hatched"]
     picture = found["quick-1/modadd.m-2.3-5.svg"]
     (line,) = re.findall(r"<title>transformer, aligned.*?</g>", picture, re.DOTALL)
     assert "bar open" in line
@@ -280,9 +274,7 @@ def test_pages_run_no_script_but_their_own(parsed, found):
         assert "unsafe" not in policy
         assert seen.all("script") == [{}], path
         assert not [attrs for _, attrs in seen.tags if "style" in attrs or "onclick" in attrs]
-        loads = [
-            a for tag, attrs in seen.tags if tag != "a" for a in map(attrs.get, ("src", "href"))
-        ]
+        loads = [a.get("src") or a.get("href") for tag, a in seen.tags if tag != "a"]
         assert [a for a in loads if a and not a.startswith("data:")] == []
 
 
@@ -347,7 +339,7 @@ def test_a_board_without_its_reference_has_no_ranking(rows):
 
 
 def test_the_picture_in_the_readme_is_current():
-    made = pages(load(REPOSITORY / "leaderboards"))[PurePosixPath(PICTURE)]
+    made = front_picture(load(REPOSITORY / "leaderboards"))
     current = (REPOSITORY / "docs" / "board.svg").read_text("utf-8") == made
     assert current, "kbench site pages && cp pages/kappa.svg docs/board.svg"
 

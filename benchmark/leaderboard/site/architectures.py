@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from kbench.errors import KbenchError
 from kbench.leaderboard.board import Row, protocols
 from kbench.leaderboard.site.boards import Board, task_text
 from kbench.registry import Entry, models
@@ -89,11 +88,10 @@ class Architecture:
     def _sizes(self) -> Iterator[Size]:
         for name, rows in protocols(self.rows).items():
             cell = rows[0].run.cell
-            try:
+            # An entry may state any size, and what it states is not built before it is validated.
+            if self.entry and dict(cell.size) == dict(self.entry.preset(cell.protocol.presets)):
                 measured = _measured(cell.model, tuple(cell.size.items()), *_shape(rows[0]))
-            except KbenchError:  # a size that the model as it is here does not take
-                continue
-            yield Size(name, task_text(rows[0]), parameters_text(cell.size), *measured)
+                yield Size(name, task_text(rows[0]), parameters_text(cell.size), *measured)
 
     @cached_property
     def boards(self) -> list[Board]:
@@ -134,7 +132,7 @@ def _shape(row: Row) -> tuple[int, int]:
 def _measured(
     model: str, size: tuple[tuple[str, Any], ...], vocab_size: int, max_len: int
 ) -> tuple[int, str]:
-    """Parameters and state; raises KbenchError."""
+    """Parameters and state."""
     from kbench.study.executors.local import one_thread
     from kbench.training.conformance import Subject, state_text
     from kbench.training.modules import parameter_count, state_size

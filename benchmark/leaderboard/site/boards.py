@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from kbench.data.supervision import SUPERVISIONS
-from kbench.leaderboard.board import REFERENCE, Row, ranking, successor
+from kbench.leaderboard.board import DECIDED, REFERENCE, Row, ranking, successor
 from kbench.leaderboard.ranking import Score
 from kbench.leaderboard.site import charts, figures
 from kbench.leaderboard.site.panels import LengthPanel, kappa_panels, length_panels
-from kbench.leaderboard.site.picture import DECIDED, Picture, picture
+from kbench.leaderboard.site.picture import Picture, picture
 from kbench.report.format import percent, task_name
 from kbench.study.parameters import lengths_text
 

@@ -42,6 +42,13 @@ def pages(
     return {PurePosixPath(path): text for path, text in found.items()}
 
 
+def front_picture(rows: Sequence[Row]) -> str | None:
+    """The picture of the front board, an SVG by itself; None where no cell of it is decided."""
+    name, of = next(iter(protocols(rows).items()))
+    shown = Board(name=name, rows=of).picture_of()
+    return renderer({})("picture", depth=0, picture=shown) if shown else None
+
+
 def _front(
     rows: Sequence[Row], claims: Sequence[Mapping[str, Any]], boards: Sequence[Board], render: Any
 ) -> Iterator[tuple[str, str]]:
@@ -54,8 +61,8 @@ def _front(
         narrow=front.picture_of(narrow=True),
         is_yours=any(row.yours for row in rows),
     )  # fmt: skip
-    if shown:
-        yield PICTURE, render("picture", depth=0, picture=shown)
+    if alone := front_picture(rows):
+        yield PICTURE, alone
     for model in models:
         yield f"models/{model.name}.html", render("model", depth=1, here="models", model=model)
     if claims:

@@ -5,13 +5,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kbench.leaderboard.board import Row
+from kbench.leaderboard.board import DECIDED, Row
 from kbench.leaderboard.site.figures import SHAPES, Axis, Span, kappa_axis, kappa_span, value
 from kbench.leaderboard.text import kappa_cell
 from kbench.report.palette import KINDS, OTHER, colour, kind
 
-DECIDED = ("sharing", "isolated", "interference")
-"""Verdicts that say what κ is; the others say that nobody knows."""
 TOP, LANE, GAP, HEAD, LINE = 86, 19, 7, 25, 17
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from kbench.leaderboard.board import Row, least_trust
+from kbench.leaderboard.board import DECIDED, Row, least_trust
 from kbench.leaderboard.place import command
 from kbench.leaderboard.site import figures
 from kbench.leaderboard.site.boards import level, span_of, task_text
@@ -68,6 +68,7 @@ def environment() -> Environment:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         keep_trailing_newline=True,
     )  # fmt: skip
+    env.globals["DECIDED"] = DECIDED
     env.filters |= {
         "interval": interval_text, "bracket": bracket_text, "kappa": kappa_cell, "level": level,
         "ends": lambda two: interval_text(Interval(low=two[0], high=two[1])),
