@@ -194,7 +194,7 @@ def test_from_the_front_page_to_an_entry_and_back(visit):
     page.locator(".claim details[open] li a").first.click()
     assert page.url.endswith(".html")
     page.get_by_role("link", name="kbench", exact=True).click()
-    page.locator(".heat a").first.click()
+    page.locator(".heat td a").first.click()
     assert page.locator("h2", has_text="Measure it again").is_visible()
 
 

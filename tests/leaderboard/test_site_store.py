@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import html
 import io
 import re
 from pathlib import PurePosixPath
@@ -16,6 +17,7 @@ from kbench.leaderboard.site.about import about
 from kbench.leaderboard.site.own import with_store
 from kbench.leaderboard.site.pages import pages
 from kbench.protocol import load as protocol
+from kbench.report.format import interval_text
 from kbench.report.palette import colour
 from kbench.study.store import Store
 
@@ -132,7 +134,7 @@ def test_no_raw_keys(built):
         assert words in text, words
 
 
-def test_the_last_version_of_the_default_protocol_is_the_front_board(tmp_path):
+def test_the_last_version_of_the_default_protocol_is_the_front_board_with_its_curves(tmp_path):
     for name in ("cpu-2", "quick-1", "quick-2"):
         of = protocol(name)
         cell = board_cell(protocol=of, seeds=of.seeds.values(), extrapolate=())
@@ -145,3 +147,13 @@ def test_the_last_version_of_the_default_protocol_is_the_front_board(tmp_path):
     assert "an earlier version of <code>quick-2</code>" in others[1][1]
     assert "earlier" not in others[0][1]
     assert "protocol quick-2" in found[PurePosixPath("kappa.svg")]
+    board = found[PurePosixPath("quick-2/index.html")]
+    assert '<th scope="col">reach</th>' in board
+    assert '<th scope="col">reach</th>' not in found[PurePosixPath("quick-1/index.html")]
+    drawn = re.findall(r"<title>aligned, lengths to (\d): κ ([^<]*)</title>",
+                       found[PurePosixPath("models/lstm.html")])  # fmt: skip
+    (row,) = [row for row in load(tmp_path) if row.protocol == "quick-2"]
+    known = {together[-1]: interval_text(row.run.kappa_of(together))
+             for together in row.run.cell.together}  # fmt: skip
+    assert {int(length): html.unescape(text) for length, text in drawn} == known
+    assert "κ by length" in found[PurePosixPath("quick-2/modadd.m-2.3-5/aligned/lstm.html")]

@@ -83,7 +83,8 @@ def _by_size(row: Row) -> Mapping[Lengths, Mapping[int, Mapping[int, bool]]]:
 
 def _success_line(row: Row, axis: Axis, sizes: Mapping[int, Mapping[int, bool]]) -> Line:
     """Marks: of the seeds that tried this N. The line: seeds that passed there or below."""
-    marks, says, line = [], [], []
+    marks, says = [], []
+    line: list[tuple[float, float]] = []
     known: set[int] = set()
     for n, seeds in sorted(sizes.items()):
         passed = sum(seeds.values())

@@ -1,6 +1,6 @@
 """The geometry of the site's pictures by length: N* as brackets, κ as intervals."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kbench.data.supervision import SUPERVISIONS
@@ -9,6 +9,9 @@ from kbench.leaderboard.site.figures import SHAPES, Axis, Span, kappa_axis, kapp
 from kbench.report.format import bracket_text, interval_text
 from kbench.report.palette import colour
 from kbench.statistics.brackets import Bracket, best_of_grid
+from kbench.statistics.likelihood import Interval
+
+WIDTH, HEIGHT = 340, 210
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,8 +52,8 @@ class _Plan:
     """Where lengths lie in a panel."""
 
     lengths: Sequence[int]
-    width: int = 340
-    height: int = 210
+    width: int = WIDTH
+    height: int = HEIGHT
     left: int = 46
     slots: dict[int | str, float] = field(default_factory=dict)
 
@@ -82,31 +85,31 @@ def length_panels(rows: Sequence[Row], models: Sequence[str]) -> list[LengthPane
 
 def kappa_panels(rows: Sequence[Row], models: Sequence[str]) -> list[LengthPanel]:
     """κ(L), of the first length to L, one panel for each model that has it; one task's rows."""
-    found = []
-    for model in models:
-        of = [row for row in rows if row.model == model and len(row.run.cell.together) > 1]
-        if of:
-            found.append(_kappa_panel(model, of))
-    return found
-
-
-def _kappa_panel(
-    title: str, rows: Sequence[Row], width: int = 340, height: int = 210
-) -> LengthPanel:
-    cell = rows[0].run.cell
+    rows = [row for row in rows if len(row.run.cell.together) > 1]
     known = {
-        row.supervision: {
+        row.place: {
             together[-1]: row.run.kappa_of(together)
-            for together in cell.together
+            for together in row.run.cell.together
             if row.run.verdict_of(together) != "not-learned"
         }
         for row in rows
     }
-    axis = kappa_axis([k for of in known.values() for k in of.values()], height - 38, 12)
-    step = (width - 56) / len(cell.together)
-    slots = {
-        together[-1]: round(46 + step * (i + 0.5), 1) for i, together in enumerate(cell.together)
-    }
+    # One axis for all models, so that two of them can be compared.
+    axis = kappa_axis([k for of in known.values() for k in of.values()], HEIGHT - 38, 12)
+    by_model = {model: [row for row in rows if row.model == model] for model in models}
+    return [
+        _kappa_panel(model, {row.supervision: known[row.place] for row in of}, of[0], axis)
+        for model, of in by_model.items()
+        if of
+    ]
+
+
+def _kappa_panel(
+    title: str, known: Mapping[str, Mapping[int, Interval]], row: Row, axis: Axis
+) -> LengthPanel:
+    lasts = [together[-1] for together in row.run.cell.together]
+    step = (WIDTH - 56) / len(lasts)
+    slots = {last: round(46 + step * (i + 0.5), 1) for i, last in enumerate(lasts)}
     series = []
     for i, (way, of) in enumerate(sorted(known.items(), key=lambda x: [*SHAPES].index(x[0]))):
         shift = (i - (len(known) - 1) / 2) * min(step / 5, 14)
@@ -125,9 +128,9 @@ def _kappa_panel(
             Series(name=way, kind=way, shape=SHAPES[way], marks=marks, line=" ".join(points))
         )
     return LengthPanel(
-        title=title, colour=colour(rows[0].architecture), what="κ", base=2, series=series,
+        title=title, colour=colour(row.architecture), what="κ", base=2, series=series,
         axis=axis,
-        slots=[(x, str(length)) for length, x in slots.items()], width=width, height=height,
+        slots=[(x, str(length)) for length, x in slots.items()], width=WIDTH, height=HEIGHT,
     )  # fmt: skip
 
 
@@ -164,8 +167,8 @@ def _length_panel(
     row: Row,
     brackets: dict[tuple[str, str, str], dict[int | str, Bracket]],
     reach: tuple[float, float],
-    width: int = 340,
-    height: int = 210,
+    width: int = WIDTH,
+    height: int = HEIGHT,
 ) -> LengthPanel:
     cell = row.run.cell
     plan = _Plan(lengths=cell.lengths, width=width, height=height)

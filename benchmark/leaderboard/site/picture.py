@@ -111,7 +111,7 @@ def _middle(rows: Sequence[Row]) -> float:
 
 def _note(rows: Sequence[Row]) -> str:
     """What is left out, and of which models all is."""
-    verdicts = Counter(row.verdict for row in rows)
+    verdicts = Counter[str](row.verdict for row in rows)
     drawn = {row.model for row in rows if row.verdict in DECIDED}
     none = sorted({row.model for row in rows} - drawn)
     left = [f"{verdicts[v]} {v}" for v in ("not-learned", "not-identified") if verdicts[v]]
