@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kbench.cli import completion
-from kbench.cli.console import out, say
+from kbench.cli.console import claim_stdout, out, print_json, say
+from kbench.cli.options import JsonOption
 from kbench.errors import KbenchError, unknown
 
 if TYPE_CHECKING:
@@ -48,13 +49,18 @@ def board(
     write: Annotated[
         bool, typer.Option("--write", help=f"Write {PAGE} in the folder, of all entries.")
     ] = False,
+    as_json: JsonOption = False,
     check: Annotated[
         bool, typer.Option("--check", help="Exit code 1 where that page is not current.")
     ] = False,
 ) -> int:
-    """Rank the models of every board, and show κ of each cell."""
+    """Rank the models of every board, and show κ of each cell.
+
+    --json: of every cell the interval of κ, verdict, reach and trust, and what a board cost.
+    """
     from kbench.leaderboard.board import (
         REFERENCE,
+        document,
         least_trust,
         load,
         protocols,
@@ -73,6 +79,7 @@ def board(
     from kbench.report.format import percent
     from kbench.report.grid import Grid
 
+    stdout = claim_stdout() if as_json else None
     rows = load(leaderboards)
     if not rows:
         raise KbenchError(f"no entries in {leaderboards}")
@@ -86,6 +93,9 @@ def board(
         rows = _only(rows, f"{kind} on these boards", wanted, of)
     if reference and reference not in (models := {row.model for row in rows if row.has_kappa}):
         raise unknown("reference model on these boards", reference, models)
+    if stdout:
+        print_json(document(rows), stdout)
+        return 0
     reference = reference or REFERENCE
     for name, group in protocols(rows).items():
         level = percent(group[0].run.cell.protocol.confidence)

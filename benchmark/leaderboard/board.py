@@ -1,22 +1,27 @@
 """The entries as boards show them: rows with what their trials come to, and rankings."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from kbench.errors import KbenchError
 from kbench.leaderboard import trust
 from kbench.leaderboard.entry import Entry, parse, read_text
 from kbench.leaderboard.place import is_own, model_label, task_label
 from kbench.leaderboard.ranking import Score, Shared, rank, shared
-from kbench.protocol import repeated
+from kbench.protocol import newest, repeated
 from kbench.registry import models
-from kbench.report.readings import answer_beyond, best_kappa, memorised
+from kbench.report.readings import answer_beyond, best_kappa, memorised, rounded
 from kbench.statistics.likelihood import Interval
 from kbench.statistics.sharing import Verdict
+from kbench.study.request import PROTOCOL
 from kbench.study.searches import CellRun
 
+YOURS = "yours"
+DECIDED = ("sharing", "isolated", "interference")
+"""Verdicts that say what κ is. Of `not-learned` there is none; of the other it is not known."""
 REFERENCE = "transformer"
 """What κ is relative to in a ranking: the architecture that the hypothesis is about."""
 
@@ -28,18 +33,25 @@ class Row:
     entry: Entry
     place: PurePosixPath
     """Below the leaderboards' folder."""
+    text: str = ""
+    """Of the file, as it is handed on."""
     seen: trust.Seen | None = None
     """What the maintainers have done with it."""
+    yours: bool = False
+    """Is it no entry of the boards, but what your own trial store holds?"""
+    curves: Mapping[str, Sequence[Sequence[float]]] = field(default_factory=dict)
+    """By trial digest, step and validation loss, where a store has them."""
 
     @property
     def trust(self) -> str:
-        """One of `trust.LEVELS`."""
-        return self.seen.level if self.seen else "submitted"
+        """One of `trust.LEVELS`, or YOURS."""
+        return YOURS if self.yours else self.seen.level if self.seen else "submitted"
 
     @property
     def is_ranked(self) -> bool:
-        """Not a model whose source the boards do not have, and whose runs nobody else has seen."""
-        return self.trust != "submitted" or not is_own(self.run.cell)
+        """Not your own, nor a model whose source the boards do not have and whose runs nobody else
+        has seen."""
+        return not self.yours and (self.trust != "submitted" or not is_own(self.run.cell))
 
     @cached_property
     def run(self) -> CellRun:
@@ -61,7 +73,19 @@ class Row:
         """As in the place, without a distribution of lengths."""
         label = model_label(self.run.cell)
         distribution = self.run.cell.distribution
-        return label.removesuffix(f".{distribution}") if distribution else label
+        label = label.removesuffix(f".{distribution}") if distribution else label
+        return f"{label} ({YOURS})" if self.yours else label
+
+    @property
+    def architecture(self) -> str:
+        """The model whatever it runs on: without its backend, and whoever measured it."""
+        label, backend = self.model.removesuffix(f" ({YOURS})"), self.run.cell.backend
+        return label.removesuffix(f".{backend}")
+
+    @property
+    def core_hours(self) -> float:
+        """Of its trials, one core each; as long as they took where they ran."""
+        return sum(trial.wall_s for trial in self.entry.trials) / 3600
 
     @property
     def supervision(self) -> str:
@@ -124,7 +148,7 @@ def load(root: Path, below: PurePosixPath | str = "") -> list[Row]:
             text = read_text(path)
             entry = parse(text)
             known = trust.seen(ledger, place, text.encode("utf-8"))
-            row = Row(entry=entry, place=place, seen=known)
+            row = Row(entry=entry, place=place, text=text, seen=known)
             complete = row.run.complete
         except KbenchError as error:
             raise KbenchError(f"{path}: {error}") from None
@@ -136,19 +160,33 @@ def load(root: Path, below: PurePosixPath | str = "") -> list[Row]:
 
 def least_trust(rows: Iterable[Row], model: str) -> str:
     """Of a model's entries, the level of the one that is trusted least."""
-    return max((r.trust for r in rows if r.model == model), key=trust.LEVELS.index)
+    levels = [*trust.LEVELS, YOURS]
+    return max((r.trust for r in rows if r.model == model), key=levels.index)
 
 
 def protocols(rows: Iterable[Row]) -> dict[str, list[Row]]:
     """Rows by protocol: results of two never share a table.
 
-    Without second runs, which are no boards of their own (`second_runs`).
+    First the last version of the protocol that `kbench run` takes by default, then those of others,
+    then what has been superseded. Without second runs, which are no boards of their own
+    (`second_runs`).
     """
     found: dict[str, list[Row]] = {}
     for row in rows:
         if repeated(row.protocol) is None:
             found.setdefault(row.protocol, []).append(row)
-    return found
+
+    def place(id: str) -> tuple[bool, bool, str, int]:
+        name, _, version = id.rpartition("-")
+        return successor(id) is not None, name != PROTOCOL, name, -int(version)
+
+    return {id: found[id] for id in sorted(found, key=place)}
+
+
+def successor(protocol: str) -> str | None:
+    """The last version of a protocol, as in `quick-2` of `quick-1`; None of the last itself."""
+    last = newest().get(protocol.rpartition("-")[0], protocol)
+    return None if last == protocol else last
 
 
 @dataclass(frozen=True)
@@ -194,3 +232,66 @@ def ranking(rows: Sequence[Row], reference: str = REFERENCE) -> list[Score]:
     if reference not in kappas:
         return []
     return rank(kappas, reference, rows[0].run.cell.protocol.confidence)
+
+
+def document(rows: Iterable[Row]) -> dict[str, Any]:
+    """The `--json` document of `kbench board`: of every protocol its rows, and what they come to.
+
+    κ and its interval are over seeds, `reach` the longest L (None where the protocol does not ask
+    for it, or for none), `core_hours` the time of the trials, with one core for each.
+    """
+    rows = list(rows)
+    return {
+        "schema_version": 1,
+        "boards": [
+            _board(name, of) | {"second_runs": _second_runs(second_runs(rows, name))}
+            for name, of in protocols(rows).items()
+        ],
+    }
+
+
+def _second_runs(found: Sequence[SecondRun]) -> dict[str, Any]:
+    contradictions = sum(of.contradicts for of in found)
+    return {
+        "cells": len(found),
+        "contradictions": contradictions,
+        "contradicting_share": rounded(contradictions / len(found)) if found else None,
+        "rows": [{"first": str(of.first.place), "second": _row(of.second)} for of in found],
+    }
+
+
+def _board(name: str, rows: Sequence[Row]) -> dict[str, Any]:
+    cells = [row for row in rows if row.has_kappa]
+    decided = sum(row.verdict in DECIDED for row in cells)
+    not_learned = sum(row.verdict == "not-learned" for row in cells)
+    return {
+        "protocol": name,
+        "successor": successor(name),
+        "confidence": rows[0].run.cell.protocol.confidence,
+        "cells": len(cells),
+        "decided": decided,
+        "not_learned": not_learned,
+        "settled_share": rounded((decided + not_learned) / len(cells)) if cells else None,
+        "core_hours": rounded(sum(row.core_hours for row in rows)),
+        "rows": [_row(row) for row in cells],
+    }
+
+
+def _row(row: Row) -> dict[str, Any]:
+    run = row.run
+    return {
+        "place": str(row.place),
+        "model": row.model,
+        "task": row.task,
+        "supervision": row.supervision,
+        "lengths": list(run.cell.lengths),
+        "seeds": len(run.seeds),
+        "kappa": {name: rounded(getattr(row.kappa, name)) for name in ("estimate", "low", "high")},
+        "up_to": run.up_to[-1],
+        "verdict": row.verdict,
+        "reach": run.reach,
+        "beyond": rounded(row.beyond),
+        "trust": row.trust,
+        "trials": len(row.entry.trials),
+        "core_hours": rounded(row.core_hours),
+    }

@@ -63,7 +63,7 @@ def build(cell: Cell, store: Store, by: str | None = None) -> Entry:
             f"{name}: {len(unclean)} of {len(found)} trials: {unclean[0]}; in a clean clone, "
             f"measure anew: {command(cell)} --store .kbench-clean"
         )
-    return _entry(run, found, by)
+    return entry_of(run, found, by, initial_of(cell))
 
 
 def refusal(cell: Cell) -> str | None:
@@ -139,7 +139,16 @@ def behind(run: CellRun) -> list[Trial]:
     return sorted(trials.values(), key=lambda t: (t.tested, t.lengths, t.variant))
 
 
-def _entry(run: CellRun, found: Sequence[tuple[Trial, TrialResult]], by: str | None) -> Entry:
+def entry_of(
+    run: CellRun,
+    found: Sequence[tuple[Trial, TrialResult]],
+    by: str | None = None,
+    initial: Mapping[str, Mapping[str, float]] | None = None,
+) -> Entry:
+    """The entry of a complete cell and the trials behind it, whether or not a board would take it.
+
+    Raises KbenchError for settings that no entry can state.
+    """
     cell, readings = run.cell, result(Progress(run=run))
     environments = {canonical_json(stored.environment): stored for _, stored in found}
     order = sorted(environments)
@@ -174,7 +183,7 @@ def _entry(run: CellRun, found: Sequence[tuple[Trial, TrialResult]], by: str | N
             "submitted_at": time.strftime("%Y-%m-%d", time.gmtime()),
         },
         "source": _source(cell),
-        "initial": initial_of(cell),
+        "initial": initial,
         "environments": [environments[text].environment for text in order],
         "trials": rows,
     }  # fmt: skip
@@ -200,5 +209,7 @@ def _source(cell: Cell) -> str | None:
     path, dot, _ = cell.model.partition(".py:")
     try:
         return Path(f"{path}.py").read_bytes().decode() if dot else None
+    except OSError as error:
+        raise KbenchError(f"{path}.py: {error.strerror}") from None
     except UnicodeDecodeError:
         raise KbenchError(f"{path}.py: the source of an entry is text in UTF-8") from None

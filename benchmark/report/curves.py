@@ -12,8 +12,8 @@ from matplotlib.ticker import NullFormatter, StrMethodFormatter
 from kbench.errors import KbenchError
 from kbench.report.document import Result, TrialRow
 from kbench.report.format import lengths_words, parameters_text
+from kbench.report.palette import colour
 from kbench.report.plots import (
-    COLOURS,
     STYLE,
     Picture,
     by_length_figure,
@@ -25,6 +25,7 @@ from kbench.study.searches import CellRun
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+BAND = "#444444"
 MAX_PANELS = 60
 """More make a picture that nobody reads and that takes minutes to draw."""
 
@@ -91,14 +92,15 @@ def success_figure(results: Sequence[Result]) -> Figure:
                 seeds[trial.seed] = seeds.get(trial.seed, False) or passed
             sizes = sorted(by_size)
             shares = [sum(by_size[n].values()) / len(by_size[n]) for n in sizes]
-            axes.plot(sizes, shares, color=COLOURS[0], linewidth=1)
+            own = colour(name.partition(",")[0])
+            axes.plot(sizes, shares, color=own, linewidth=1)
             marks = [12 * len(by_size[n]) for n in sizes]
-            axes.scatter(sizes, shares, marks, color=COLOURS[0], zorder=3)
+            axes.scatter(sizes, shares, marks, color=own, zorder=3)
             n_star = medians[name]
             if n_star.estimate is not None:
-                axes.axvline(n_star.estimate, color=COLOURS[1], linewidth=1)
+                axes.axvline(n_star.estimate, color=BAND, linewidth=1)
             if n_star.low is not None and n_star.high is not None:
-                axes.axvspan(n_star.low, n_star.high, color=COLOURS[1], alpha=0.2, linewidth=0)
+                axes.axvspan(n_star.low, n_star.high, color=BAND, alpha=0.2, linewidth=0)
             axes.set_xscale("log")
             axes.set_ylim(-0.05, 1.05)
             axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))

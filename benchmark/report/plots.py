@@ -18,16 +18,16 @@ from matplotlib.ticker import (
 
 from kbench.errors import KbenchError
 from kbench.report.format import decimals, interval_text, model_name, task_name
+from kbench.report.palette import MARKERS, colour
 from kbench.report.readings import Scaling, answer_beyond
 from kbench.statistics.likelihood import Interval
+from kbench.study.cell import Cell
 from kbench.study.searches import CellRun
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's colours can be told apart by the colour-blind; markers say it once more.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = "osD^vP*X<>hdp8"
+LINES = ("-", "--", ":", "-.")
 STYLE: Any = {
     "svg.hashsalt": "kbench",  # the same ids every time
     "axes.spines.top": False,
@@ -81,8 +81,8 @@ def scaling_figure(rows: Sequence[Scaling]) -> Figure:
 
 
 def _scaling_series(axes: "Axes", row: Scaling, i: int, n: int) -> None:
-    colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
-    look: dict[str, Any] = {"color": colour, "marker": marker, "capsize": 3, "linestyle": "none"}
+    cell = row.runs[0].cell
+    look = _look(cell)
     shift = 1 + 0.02 * (i - (n - 1) / 2)  # so that series do not hide each other
     line = []
     for size, run in zip(row.sizes, row.runs, strict=True):
@@ -90,8 +90,8 @@ def _scaling_series(axes: "Axes", row: Scaling, i: int, n: int) -> None:
         if n_star.estimate is not None:
             line.append((x, n_star.estimate))
         _interval_mark(axes, "y", n_star, x, look)
-    axes.plot(*zip(*line, strict=True), color=colour, linewidth=1) if line else None
-    cell = row.runs[0].cell
+    if line:
+        axes.plot(*zip(*line, strict=True), color=look["color"], linewidth=1)
     names = f"{model_name(cell)} {cell.supervision} {cell.distribution}"
     label = f"{names}\nslope {interval_text(row.slope(), decimals)}"
     axes.errorbar([], [], label=label, **look)
@@ -108,15 +108,8 @@ def kappa_figure(runs: Sequence[CellRun]) -> Figure:
     with matplotlib.rc_context(STYLE):
         figure = Picture(figsize=(8, 1.2 + 0.32 * len(shown)), layout="constrained")
         axes = figure.subplots()
-        ways = list(dict.fromkeys(run.cell.supervision for run in shown))
         for y, run in enumerate(shown):
-            look = {
-                "color": COLOURS[ways.index(run.cell.supervision) % len(COLOURS)],
-                "marker": "o",
-                "capsize": 2,
-                "linestyle": "none",
-            }
-            _interval_mark(axes, "x", run.kappa, y, look)
+            _interval_mark(axes, "x", run.kappa, y, _look(run.cell))
         axes.set_yticks(
             range(len(shown)),
             [f"{model_name(r.cell)}, {task_name(r.cell)}, {r.cell.supervision}" for r in shown],
@@ -141,14 +134,9 @@ def by_length_figure(runs: Sequence[CellRun]) -> Figure:
     with matplotlib.rc_context(STYLE):
         figure = Picture(figsize=(8, 5), layout="constrained")
         axes = figure.subplots()
+        tasks = list(dict.fromkeys(task_name(run.cell) for run in shown))
         for i, run in enumerate(shown):
-            look: dict[str, Any] = {
-                "color": COLOURS[i % len(COLOURS)],
-                "marker": MARKERS[i % len(MARKERS)],
-                "capsize": 3,
-                "linestyle": "none",
-            }
-            line = []
+            look, line = _look(run.cell), []
             for together in run.cell.together:
                 if run.verdict_of(together) == "not-learned":
                     continue
@@ -157,7 +145,9 @@ def by_length_figure(runs: Sequence[CellRun]) -> Figure:
                 if kappa.estimate is not None:
                     line.append((x, kappa.estimate))
                 _interval_mark(axes, "y", kappa, x, look)
-            axes.plot(*zip(*line, strict=True), color=look["color"], lw=1) if line else None
+            if line:
+                task = tasks.index(task_name(run.cell)) % len(LINES)
+                axes.plot(*zip(*line, strict=True), color=look["color"], lw=1, ls=LINES[task])
             names = f"{model_name(run.cell)}, {task_name(run.cell)}, {run.cell.supervision}"
             axes.errorbar([], [], label=names, **look)
         _kappa_axis(axes, "y")
@@ -188,18 +178,12 @@ def sharing_figure(runs: Sequence[CellRun]) -> Figure:
     with matplotlib.rc_context(STYLE):
         figure = Picture(figsize=(8, 5), layout="constrained")
         axes = figure.subplots()
-        names = list(dict.fromkeys(model_name(run.cell) for run, _ in points))
+        names = {model_name(run.cell): colour(run.cell.model) for run, _ in points}
         ways = list(dict.fromkeys(run.cell.supervision for run, _ in points))
         for run, accuracies in points:
-            look = {
-                "color": COLOURS[ways.index(run.cell.supervision) % len(COLOURS)],
-                "marker": MARKERS[names.index(model_name(run.cell)) % len(MARKERS)],
-                "capsize": 2,
-                "linestyle": "none",
-            }
             y = sum(accuracies) / len(accuracies)
             spread = [[y - min(accuracies)], [max(accuracies) - y]]
-            _interval_mark(axes, "x", run.kappa, y, look | {"yerr": spread})
+            _interval_mark(axes, "x", run.kappa, y, _look(run.cell) | {"yerr": spread})
         axes.axhline(0, color="#888888", linewidth=1)
         _kappa_axis(axes)
         axes.set_ylabel("accuracy at twice the training length\n(0 chance, 1 perfect)")
@@ -208,14 +192,17 @@ def sharing_figure(runs: Sequence[CellRun]) -> Figure:
             f"{task_name(cell)}, lengths to {cell.lengths[-1]}, protocol {cell.protocol.id}"
         )
         key = [
-            Line2D([], [], color=COLOURS[i % len(COLOURS)], linewidth=4, label=way)
-            for i, way in enumerate(ways)
-        ] + [
-            Line2D([], [], color="#444444", marker=MARKERS[i % len(MARKERS)], ls="none", label=name)
-            for i, name in enumerate(names)
-        ]
+            Line2D([], [], color="#444444", marker=MARKERS[way], ls="none", label=way)
+            for way in ways
+        ] + [Line2D([], [], color=of, linewidth=4, label=name) for name, of in names.items()]
         axes.legend(handles=key, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     return figure
+
+
+def _look(cell: Cell) -> dict[str, Any]:
+    """The model's colour and the supervision's shape."""
+    return {"color": colour(cell.model), "marker": MARKERS[cell.supervision], "capsize": 2,
+            "linestyle": "none"}  # fmt: skip
 
 
 def _kappa_axis(axes: "Axes", along: str = "x") -> None:

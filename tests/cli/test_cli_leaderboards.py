@@ -184,3 +184,21 @@ def test_the_folder_above_the_leaderboards_and_a_file_below_are_one_rule(tmp_pat
     done = kbench_here("validate", "clone", cwd=tmp_path)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
     assert "name one of them" in done.stderr
+
+
+def test_a_board_as_a_document(folder):
+    done = kbench("board", "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    (board,) = json.loads(done.stdout)["boards"]
+    assert (board["protocol"], board["successor"], board["cells"]) == ("quick-1", "quick-2", 2)
+    assert board["settled_share"] == (board["decided"] + board["not_learned"]) / 2
+    for row in board["rows"]:
+        known = json.loads((folder / "leaderboards" / row["place"]).read_text())
+        assert row["kappa"].items() <= known["results"]["kappa"]["over_seeds"].items()
+        assert row["verdict"] == known["results"]["kappa"]["verdict"]
+        assert row["trials"] == len(known["trials"])
+        assert row["core_hours"] == pytest.approx(len(known["trials"]) / 3600, rel=1e-3)
+        assert (row["trust"], row["reach"]) == ("submitted", None)
+    assert board["core_hours"] == pytest.approx(
+        sum(r["core_hours"] for r in board["rows"]), rel=1e-3
+    )

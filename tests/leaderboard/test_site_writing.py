@@ -6,8 +6,8 @@ import pytest
 from test_site import files
 
 from kbench.errors import KbenchError
-from kbench.leaderboard.site import pages
-from kbench.leaderboard.site.pages import MANIFEST, write
+from kbench.leaderboard.site import writing
+from kbench.leaderboard.site.writing import MANIFEST, write
 
 
 def test_stale_pages_go_and_other_files_stay(tmp_path):
@@ -21,14 +21,14 @@ def test_stale_pages_go_and_other_files_stay(tmp_path):
 
 def test_a_site_cut_short_is_written_over_by_the_next(tmp_path, monkeypatch):
     whole = {PurePosixPath("a.html"): "a", PurePosixPath("b.html"): "b"}
-    replace = pages._replace
+    replace = writing._replace
 
     def cut_short(path, text):
         if path.name == "b.html":
             raise OSError(28, "No space left on device", str(path))
         replace(path, text)
 
-    monkeypatch.setattr(pages, "_replace", cut_short)
+    monkeypatch.setattr(writing, "_replace", cut_short)
     with pytest.raises(KbenchError, match=r"b\.html cannot be written: No space left"):
         write(whole, tmp_path / "site")
     monkeypatch.undo()

@@ -144,3 +144,22 @@ def test_only_entries_that_the_pull_request_brings_are_validated(tmp_path):
         "validate", "--leaderboards", "leaderboards", "--",
         f"{below}/changed.json", f"{below}/new one.json",
     ]  # fmt: skip
+
+
+def test_the_site_is_published_by_a_job_that_runs_nothing_else():
+    workflow = yaml.safe_load(FILE.with_name("pages.yml").read_text())
+    build, publish = (workflow["jobs"][name] for name in ("build", "publish"))
+    assert workflow["permissions"] == {"contents": "read"}
+    assert "permissions" not in build
+    assert [set(step) & {"run"} for step in publish["steps"]] == [set()]
+    steps = [*build["steps"], *publish["steps"]]
+    for action in (step["uses"] for step in steps if "uses" in step):
+        assert re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", action)
+    commands = typer.main.get_command(app).commands
+    called = [shlex.split(s["run"]) for s in steps if s.get("run", "").startswith("kbench ")]
+    assert [words[1] for words in called] == ["validate", "site"]
+    for _, name, *words in called:
+        options = {option for p in commands[name].params for option in p.opts}
+        assert {word for word in words if word.startswith("--")} <= options
+    (upload,) = (s["with"]["path"] for s in steps if "upload-pages" in s.get("uses", ""))
+    assert called[1][2] == upload

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from kbench.data.supervision import SUPERVISIONS
 from kbench.leaderboard.board import Row
 from kbench.leaderboard.text import kappa_cell
+from kbench.report.palette import colour
 from kbench.statistics.likelihood import Interval
 
 SHAPES = {"outcome": "circle", "cot": "square", "aligned": "triangle"}
-"""Beside the colour, so that it is not all that tells them apart."""
+"""Of supervisions; colours are of models (`kbench.report.palette`)."""
 STEPS = (0.25, 0.5, 0.8, 1.25, 2.0, 4.0)
 """Where the colours of κ change; `isolated` is the middle one."""
 WIDEST = 2.0**10
@@ -34,6 +35,11 @@ class Axis:
         share = math.log(min(max(value, self.low), self.high) / self.low)
         share /= math.log(self.high / self.low)
         return round(self.start + share * (self.end - self.start), 1)
+
+    def readable(self, room: int = 6) -> list[tuple[float, str]]:
+        """Powers of ten, or of two where that leaves fewer than two of them."""
+        tens = self.ticks(10, room)
+        return tens if len(tens) > 1 else self.ticks(2, 4)
 
     def ticks(self, base: int, room: int = 6) -> list[tuple[float, str]]:
         """Where powers of a base lie, 1 among them, and how they are written: `1/4`, `1,000`."""
@@ -67,6 +73,7 @@ class Line:
 
     row: Row
     name: str
+    colour: str
     y: float
     span: Span | None
     text: str
@@ -82,8 +89,6 @@ class Forest:
     axis: Axis
     width: int
     height: int
-    x: int = 0
-    """Where it stands in a picture of several."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,6 +97,7 @@ class Point:
 
     row: Row
     number: int
+    colour: str
     shape: str
     span: Span
     y: float
@@ -111,19 +117,19 @@ class Scatter:
     height: int
 
 
-def kappa_axis(rows: Iterable[Row], start: float, end: float) -> Axis:
-    """For κ of all of these, and at least from 1/4 to 4."""
-    ends = [e for row in rows for e in (row.kappa.low, row.kappa.high) if e]
+def kappa_axis(kappas: Iterable[Interval], start: float, end: float) -> Axis:
+    """For all of these κ, and at least from 1/4 to 4."""
+    ends = [e for kappa in kappas for e in (kappa.low, kappa.high) if e]
     # With room for an arrow beyond the outermost bound.
     low = 2.0 ** math.floor(math.log2(max(0.7 * min([*ends, 0.36]), 1 / WIDEST)))
     high = 2.0 ** math.ceil(math.log2(min(1.4 * max([*ends, 2.8]), WIDEST)))
     return Axis(low=low, high=high, start=start, end=end)
 
 
-def kappa_span(row: Row, axis: Axis) -> Span | None:
+def kappa_span(kappa: Interval, axis: Axis) -> Span | None:
     """The interval that the verdict goes by; None where κ is not bounded at all."""
-    low, high, estimate = row.kappa.low, row.kappa.high, row.kappa.estimate
-    middle = value(row.kappa)
+    low, high, estimate = kappa.low, kappa.high, kappa.estimate
+    middle = value(kappa)
     if middle is None:
         return None
     return Span(
@@ -158,7 +164,7 @@ def tone(interval: Interval) -> str:
 def forests(rows: Sequence[Row], models: Sequence[str]) -> list[Forest]:
     """One for each supervision of one task's rows."""
     width, label, text, top, pitch = 410, 122, 164, 26, 20
-    axis = kappa_axis(rows, label, width - text)
+    axis = kappa_axis([row.kappa for row in rows], label, width - text)
     found: list[Forest] = []
     for supervision in SUPERVISIONS:
         of = {row.model: row for row in rows if row.supervision == supervision}
@@ -168,8 +174,9 @@ def forests(rows: Sequence[Row], models: Sequence[str]) -> list[Forest]:
             Line(
                 row=of[model],
                 name=shortened(model, 18),
+                colour=colour(of[model].architecture),
                 y=top + pitch * (i + 0.5),
-                span=kappa_span(of[model], axis),
+                span=kappa_span(of[model].kappa, axis),
                 text=kappa_cell(of[model]),
             )
             for i, model in enumerate(models)
@@ -178,7 +185,7 @@ def forests(rows: Sequence[Row], models: Sequence[str]) -> list[Forest]:
         found.append(
             Forest(
                 title=supervision, shape=SHAPES[supervision], lines=lines, axis=axis,
-                width=width, height=top + pitch * len(models) + 22, x=len(found) * (width + 16),
+                width=width, height=top + pitch * len(models) + 22,
             )
         )  # fmt: skip
     return found
@@ -196,13 +203,13 @@ def scatter(rows: Sequence[Row], models: Sequence[str]) -> Scatter | None:
         return None
     width, height, top, bottom = 340, 320, 14, 278
     names = {model: i + 1 for i, model in enumerate(m for m in models if m in _models(tested))}
-    axis = kappa_axis(tested, 56, width - 10)
+    axis = kappa_axis([row.kappa for row in tested], 56, width - 10)
     lowest = min(-0.2, *(row.beyond or 0 for row in tested))
 
     def height_of(accuracy: float) -> float:
         return round(bottom - (accuracy - lowest) / (1.05 - lowest) * (bottom - top), 1)
 
-    spans = [(row, kappa_span(row, axis), height_of(row.beyond or 0)) for row in tested]
+    spans = [(row, kappa_span(row.kappa, axis), height_of(row.beyond or 0)) for row in tested]
     taken = [(span.mark or 0, y) for _, span, y in spans if span]
     points = []
     for row, span, y in spans:
@@ -210,8 +217,8 @@ def scatter(rows: Sequence[Row], models: Sequence[str]) -> Scatter | None:
         label = _free_place(span.mark, y, taken)
         points.append(
             Point(
-                row=row, number=names[row.model], shape=SHAPES[row.supervision],
-                span=span, y=y, label=label,
+                row=row, number=names[row.model], colour=colour(row.architecture),
+                shape=SHAPES[row.supervision], span=span, y=y, label=label,
             )
         )  # fmt: skip
     rows_at = [(height_of(v), f"{v:g}") for v in (0.0, 0.25, 0.5, 0.75, 1.0)]

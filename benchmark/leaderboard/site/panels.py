@@ -1,21 +1,26 @@
-"""The geometry of the site's pictures of N*: against the length, as brackets."""
+"""The geometry of the site's pictures by length: N* as brackets, κ as intervals."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kbench.data.supervision import SUPERVISIONS
 from kbench.leaderboard.board import Row
-from kbench.leaderboard.site.figures import SHAPES, Axis, Span
-from kbench.report.format import bracket_text
+from kbench.leaderboard.site.figures import SHAPES, Axis, Span, kappa_axis, kappa_span
+from kbench.report.format import bracket_text, interval_text
+from kbench.report.palette import colour
 from kbench.statistics.brackets import Bracket, best_of_grid
+from kbench.statistics.likelihood import Interval
+
+WIDTH, HEIGHT = 340, 210
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Series:
-    """N* of one supervision, or of one seed, over lengths."""
+    """N* or κ of one supervision, or of one seed, over lengths."""
 
     name: str
     kind: str
+    """The supervision, or `seed`."""
     shape: str
     marks: list[tuple[float, Span, str]]
     """x, the bracket along y, and what it says."""
@@ -25,15 +30,19 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LengthPanel:
-    """N* against the length; all lengths together on the right."""
+    """N* against the length, with all lengths together on the right; or κ against the longest."""
 
     title: str
+    colour: str
+    what: str = "N*"
+    base: int = 10
+    """Of the ticks."""
     series: list[Series]
     axis: Axis
     slots: list[tuple[float, str]]
-    universes: str
+    universes: str = ""
     """Points of the line of all the samples there are."""
-    separator: float
+    separator: float | None = None
     width: int
     height: int
 
@@ -43,8 +52,8 @@ class _Plan:
     """Where lengths lie in a panel."""
 
     lengths: Sequence[int]
-    width: int = 340
-    height: int = 210
+    width: int = WIDTH
+    height: int = HEIGHT
     left: int = 46
     slots: dict[int | str, float] = field(default_factory=dict)
 
@@ -72,6 +81,57 @@ def length_panels(rows: Sequence[Row], models: Sequence[str]) -> list[LengthPane
             first = next(iter(of.values()))
             panels.append(_length_panel(model, first, brackets, reach))
     return panels
+
+
+def kappa_panels(rows: Sequence[Row], models: Sequence[str]) -> list[LengthPanel]:
+    """κ(L), of the first length to L, one panel for each model that has it; one task's rows."""
+    rows = [row for row in rows if len(row.run.cell.together) > 1]
+    known = {
+        row.place: {
+            together[-1]: row.run.kappa_of(together)
+            for together in row.run.cell.together
+            if row.run.verdict_of(together) != "not-learned"
+        }
+        for row in rows
+    }
+    # One axis for all models, so that two of them can be compared.
+    axis = kappa_axis([k for of in known.values() for k in of.values()], HEIGHT - 38, 12)
+    by_model = {model: [row for row in rows if row.model == model] for model in models}
+    return [
+        _kappa_panel(model, {row.supervision: known[row.place] for row in of}, of[0], axis)
+        for model, of in by_model.items()
+        if of
+    ]
+
+
+def _kappa_panel(
+    title: str, known: Mapping[str, Mapping[int, Interval]], row: Row, axis: Axis
+) -> LengthPanel:
+    lasts = [together[-1] for together in row.run.cell.together]
+    step = (WIDTH - 56) / len(lasts)
+    slots = {last: round(46 + step * (i + 0.5), 1) for i, last in enumerate(lasts)}
+    series = []
+    for i, (way, of) in enumerate(sorted(known.items(), key=lambda x: [*SHAPES].index(x[0]))):
+        shift = (i - (len(known) - 1) / 2) * min(step / 5, 14)
+        marks, points = [], []
+        for length, kappa in of.items():
+            if not (span := kappa_span(kappa, axis)):
+                continue
+            x = round(slots[length] + shift, 1)
+            upright = Span(
+                start=span.end, end=span.start, mark=span.mark, hollow=span.hollow,
+                arrow={"start": "end", "end": "start"}.get(span.arrow, ""),
+            )  # fmt: skip
+            marks.append((x, upright, f"{way}, lengths to {length}: κ {interval_text(kappa)}"))
+            points.append(f"{x},{span.mark}")
+        series.append(
+            Series(name=way, kind=way, shape=SHAPES[way], marks=marks, line=" ".join(points))
+        )
+    return LengthPanel(
+        title=title, colour=colour(row.architecture), what="κ", base=2, series=series,
+        axis=axis,
+        slots=[(x, str(length)) for length, x in slots.items()], width=WIDTH, height=HEIGHT,
+    )  # fmt: skip
 
 
 def seed_panel(row: Row) -> LengthPanel:
@@ -107,8 +167,8 @@ def _length_panel(
     row: Row,
     brackets: dict[tuple[str, str, str], dict[int | str, Bracket]],
     reach: tuple[float, float],
-    width: int = 340,
-    height: int = 210,
+    width: int = WIDTH,
+    height: int = HEIGHT,
 ) -> LengthPanel:
     cell = row.run.cell
     plan = _Plan(lengths=cell.lengths, width=width, height=height)
@@ -130,7 +190,8 @@ def _length_panel(
     every = 1 + len(cell.lengths) // 12
     shown = [(plan.slots[n], str(n)) for n in cell.lengths[::every]]
     return LengthPanel(
-        title=title, series=series, axis=axis, slots=[*shown, (plan.slots["all"], "all")],
+        title=title, colour=colour(row.architecture), series=series, axis=axis,
+        slots=[*shown, (plan.slots["all"], "all")],
         universes=" ".join(
             f"{plan.slots[n]},{axis.at(size)}"
             for n, size in cell.universes.items()

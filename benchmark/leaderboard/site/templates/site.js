@@ -38,20 +38,59 @@ for (const table of document.querySelectorAll("table.sortable")) {
   });
 }
 
-for (const form of document.querySelectorAll("form.filters")) {
+for (const form of document.querySelectorAll("form.filters[data-table]")) {
   const rows = [...document.getElementById(form.dataset.table).tBodies[0].rows];
   const said = form.querySelector("output");
   const filter = () => {
-    const wanted = [...new FormData(form)].filter(([, value]) => value !== "");
+    const { search = "", ...only } = Object.fromEntries(new FormData(form));
+    const words = search.toLowerCase().split(/\s+/).filter(Boolean);
+    const wanted = Object.entries(only).filter(([, value]) => value !== "");
     for (const row of rows) {
-      row.hidden = wanted.some(([name, value]) => row.dataset[name] !== value);
+      const text = row.textContent.toLowerCase();
+      row.hidden = wanted.some(([name, value]) => row.dataset[name] !== value) ||
+        words.some((word) => !text.includes(word));
     }
     const shown = rows.filter((row) => !row.hidden).length;
-    said.textContent = `${shown} of ${rows.length} entries`;
+    said.textContent = `${shown} of ${rows.length} ${said.dataset.of ?? "entries"}`;
   };
   form.hidden = false;
-  form.addEventListener("change", filter);
+  form.addEventListener("input", filter);
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(filter));
   filter();
+}
+
+for (const form of document.querySelectorAll("form.pair")) {
+  const [first, second] = form.querySelectorAll("select");
+  const names = [...first.options].map((option) => option.value);
+  const show = () => {
+    for (const part of document.querySelectorAll("[data-model]")) {
+      part.hidden = part.dataset.model !== first.value && part.dataset.model !== second.value;
+    }
+    // The first model on the left, whichever comes first on the board.
+    for (const row of document.querySelectorAll("#pairs tr, .side-by-side")) {
+      const chosen = (name) => [...row.children].find((part) => part.dataset.model === name);
+      for (const part of [chosen(first.value), chosen(second.value)]) if (part) row.append(part);
+    }
+    for (const grid of document.querySelectorAll(".side-by-side")) grid.classList.add("two");
+  };
+  const read = () => {
+    const asked = decodeURIComponent(location.hash.slice(1)).split("+");
+    if (asked.length !== 2 || !asked.every((name) => names.includes(name))) return;
+    [first.value, second.value] = asked;
+  };
+  const change = () => {
+    show();
+    history.replaceState(null, "", `#${[first.value, second.value].map(encodeURIComponent).join("+")}`);
+  };
+  form.hidden = false;
+  form.addEventListener("change", change);
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.elements.swap.addEventListener("click", () => {
+    [first.value, second.value] = [second.value, first.value];
+    change();
+  });
+  addEventListener("hashchange", () => { read(); show(); });
+  read();
+  show();
 }
