@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kbench.report.document import Result
     from kbench.report.results import Results
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "Callback",
     "KbenchError",

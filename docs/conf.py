@@ -1,15 +1,16 @@
 """The documentation site: `sphinx-build -W docs site-docs`."""
 
-import importlib.metadata
 import sys
 from pathlib import Path
+
+import kbench
 
 sys.path.insert(0, str(Path(__file__).with_name("_ext")))
 
 project = "kbench"
-author = "the kbench authors"
+author = "The kbench authors"
 copyright = author  # noqa: A001 - Sphinx's name for it
-release = importlib.metadata.version("kbench")
+release = kbench.__version__
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",

@@ -228,7 +228,7 @@ def _imported(module: str, package: str) -> Any:
         return importlib.import_module(module)
     except ImportError:
         raise KbenchError(
-            f"the package {package} is not installed: pip install 'kbench[{package}]'"
+            f"the package {package} is not installed: pip install {package}"
         ) from None
 
 

@@ -149,7 +149,7 @@ def test_weights_and_biases_get_a_run_for_each_cell(measured, monkeypatch, tiny_
     ("given", "said"),
     [
         (["tensorbord"], "unknown log 'tensorbord'; did you mean 'tensorboard'?"),
-        (["wandb"], "the package wandb is not installed: pip install 'kbench[wandb]'"),
+        (["wandb"], "the package wandb is not installed: pip install wandb"),
         ([Ears], "a callback is an object with on_trial, on_result and close, got <class"),
         ("wandb", "callbacks is a list of callbacks, got 'wandb'"),
     ],
