@@ -1,7 +1,9 @@
 """Callbacks hear of every trial and result, change none, and cannot end a run."""
 
+import re
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
@@ -170,3 +172,19 @@ def test_the_command_line_has_an_option(kbench_here, measured, tmp_path, tiny_ya
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.glob("runs/*/result-*/*tfevents*"))
+
+
+def test_the_callback_of_the_documentation_works(
+    measured, tmp_path, monkeypatch, tiny_yaml, capsys
+):
+    page = (Path(__file__).parents[2] / "docs" / "logging.md").read_text()
+    (code,) = re.findall(r"```python\n(import csv.*?)```", page, re.DOTALL)
+    exec(code, made := {})
+    monkeypatch.chdir(tmp_path)
+    lines = made["Lines"]("trials.csv")
+    where = {"protocol": str(tiny_yaml), "store": tmp_path / "store", "callbacks": [lines]}
+    (result,) = kbench.run(**CELL, **where)
+    written = (tmp_path / "trials.csv").read_text().splitlines()
+    assert len(written) == result.trials_behind.run
+    assert written[0].startswith("lstm,1,")
+    assert capsys.readouterr().out == f"lstm {result.verdict}\n"
