@@ -41,14 +41,23 @@ def board(
     from rich import box
     from rich.table import Table
 
-    from kbench.leaderboard.board import REFERENCE, least_trust, load, protocols, ranking
+    from kbench.leaderboard.board import (
+        REFERENCE,
+        least_trust,
+        load,
+        protocols,
+        ranking,
+        second_runs,
+    )
     from kbench.leaderboard.text import (
         kappa_cell,
         markdown,
         rank_text,
         score_text,
+        second_runs_text,
         trust_text,
     )
+    from kbench.protocol import repeated
     from kbench.report.format import percent
 
     rows = load(leaderboards)
@@ -57,7 +66,7 @@ def board(
     if write or check:
         return _page(leaderboards / PAGE, markdown(rows), write)
     for kind, wanted, of in (
-        ("protocol", protocol, lambda row: row.protocol),
+        ("protocol", protocol, lambda row: repeated(row.protocol) or row.protocol),
         ("task", task, lambda row: row.task),
         ("supervision", supervision, lambda row: row.supervision),
     ):
@@ -88,6 +97,13 @@ def board(
                               trust_text(row))  # fmt: skip
         if table.row_count:
             out.print(table)
+        if again := second_runs(rows, name):
+            out.print(second_runs_text(again))
+            for pair in again:
+                row = pair.first
+                out.print(f"  {row.task} {row.supervision} {row.model}: {row.verdict} "
+                          f"{kappa_cell(row)}, then {pair.second.verdict} "
+                          f"{kappa_cell(pair.second)}", highlight=False)  # fmt: skip
     return 0
 
 
