@@ -13,11 +13,13 @@ from kbench.errors import KbenchError
 
 if TYPE_CHECKING:
     from kbench.api import check, list_models, list_tasks, load, plan, run
+    from kbench.report.callbacks import Callback
     from kbench.report.document import Result
     from kbench.report.results import Results
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
+    "Callback",
     "KbenchError",
     "Result",
     "Results",
@@ -31,6 +33,7 @@ __all__ = [
 ]
 
 _PLACES = {
+    "Callback": "kbench.report.callbacks",
     "Result": "kbench.report.document",
     "Results": "kbench.report.results",
 } | dict.fromkeys(("check", "list_models", "list_tasks", "load", "plan", "run"), "kbench.api")

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from kbench.errors import KbenchError
 from kbench.registry import models, tasks
+from kbench.report.callbacks import Callback, Callbacks, callbacks_of
 from kbench.report.document import broken_trials, result_of
 from kbench.report.grid import counted
 from kbench.report.results import Results
@@ -39,6 +40,7 @@ def measure(
     note: str | None = None,
     progress_to: Console | None = None,
     rows_to: Console | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> tuple[Driver, StoreFullError | None]:
     """Bring the cells to their end, or to Ctrl-C or a full disk, which is then the second value.
 
@@ -48,12 +50,17 @@ def measure(
     apart = any(
         isinstance(v, str) for cell in cells for v in (cell.model_version, cell.task_version)
     )
-    with Store(store) as trials, interruptible(say) as stopping, start(stopping, apart) as executor:
-        driver = Driver(cells, trials, executor, stopping)
+    with (
+        Store(store) as trials,
+        interruptible(say) as stopping,
+        start(stopping, apart) as executor,
+        Callbacks(callbacks, say) as told,
+    ):
+        driver = Driver(cells, trials, executor, stopping, told.trial if callbacks else None)
         try:
             if progress_to is None:
-                for _ in driver.run():
-                    pass
+                for progress in driver.run():
+                    told.cell(progress, trials)
                 return driver, None
             timings: list[dict[Lengths, float]] = [{} for _ in driver.progress]
             say(_cost([p.run for p in driver.progress], timings, executor.capacity, device))
@@ -63,6 +70,7 @@ def measure(
             with View(driver, forecast, progress_to, rows_to or progress_to) as view:
                 for progress in driver.run():
                     view.update(progress)
+                    told.cell(progress, trials)
         except StoreFullError as error:
             return driver, error
         return driver, None
@@ -139,6 +147,7 @@ def run(
     ray_address: str | None = None,
     store: str | Path = STORE,
     progress: bool = True,
+    callbacks: Sequence[Callback | str] = (),
 ) -> Results:
     """Measure N* and κ of every model on every task under every supervision.
 
@@ -160,6 +169,8 @@ def run(
         executor: `local`, or `ray` with `ray_address`.
         store: folder of the trial store; a stored trial is never run again.
         progress: show what is under way, on stderr.
+        callbacks: what hears of trials and results: objects like `kbench.Callback`, or texts as
+            "tensorboard:runs" and "wandb:project". They change no result.
 
     Returns:
         Results, one for each cell. After Ctrl-C those so far, `complete` being False where
@@ -179,10 +190,13 @@ def run(
         task_params=task_params, seeds=seeds, distribution=distribution, extrapolate=extrapolate,
         match=match, reference=reference, device=device, backend=backend,
     )  # fmt: skip
-    folder = _folder(store)
+    folder, hearing = _folder(store), callbacks_of(callbacks)
     console = Console(stderr=True, markup=False, emoji=False) if progress else None
     say = _say
-    driver, full = measure(request.cells(), folder, start, device, say=say, progress_to=console)
+    driver, full = measure(
+        request.cells(), folder, start, device, say=say, progress_to=console,
+        callbacks=hearing,
+    )  # fmt: skip
     if full:
         raise full
     with Store(folder, create=False) as trials:

@@ -96,6 +96,14 @@ BoardOption = Annotated[
 LeaderboardsOption = Annotated[
     Path, typer.Option("--leaderboards", help="Folder of the leaderboards' entries, for --board.")
 ]
+LogOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--log",
+        help="Also write results and learning curves, to tensorboard[:FOLDER] or wandb[:PROJECT].",
+        metavar="WHERE",
+    ),
+]
 ShardOption = Annotated[
     str | None,
     typer.Option(

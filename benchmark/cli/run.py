@@ -15,6 +15,7 @@ from kbench.cli.options import (
     JsonOption,
     LeaderboardsOption,
     LengthsOption,
+    LogOption,
     MatchOption,
     ModelOption,
     ProfileOption,
@@ -67,6 +68,7 @@ def run(
     shard: ShardOption = None,
     board: BoardOption = False,
     leaderboards: LeaderboardsOption = Path("leaderboards"),
+    log: LogOption = None,
     profile: ProfileOption = False,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
@@ -82,6 +84,7 @@ def run(
         task_params=settings_from(set_ or ()), seeds=seeds, distribution=distribution,
         extrapolate=extrapolate, match=match, reference=reference, device=device, backend=backend,
     ).cells()  # fmt: skip
+    from kbench.report.callbacks import callbacks_of
     from kbench.report.document import document_of, plain
     from kbench.report.tables import tables
     from kbench.study.store import Store
@@ -95,6 +98,7 @@ def run(
     driver, full = measure(
         cells, store, start, device, say=say, note=_what_submit_refuses(cells),
         progress_to=None if quiet else err, rows_to=err if as_json else out,
+        callbacks=callbacks_of(log or ()),
     )  # fmt: skip
     if stdout:
         with Store(store, create=False) as trials:

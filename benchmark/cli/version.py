@@ -28,7 +28,7 @@ def version(
 
 
 def line() -> str:
-    """`kbench 0.1.0 (1a2b3c4d5e6f+changes), torch 2.8.0`; torch is not imported for it."""
+    """`kbench 0.2.0 (1a2b3c4d5e6f+changes), torch 2.8.0`; torch is not imported for it."""
     from importlib import metadata
 
     import kbench

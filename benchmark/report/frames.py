@@ -1,7 +1,7 @@
 """Results as tidy tables, one row a thing: rows first, then CSV, pandas, LaTeX or Markdown.
 
 The rows hold numbers; censoring stands beside them in a column of its own. Only `to_pandas`, and
-what is written by way of it, import pandas (`pip install 'kbench[frames]'`).
+what is written by way of it, import pandas (`pip install pandas`).
 """
 
 import csv
@@ -190,7 +190,7 @@ def to_pandas(results: Sequence[Result], what: str) -> "pandas.DataFrame":
     try:
         import pandas
     except ImportError:
-        raise KbenchError("pandas is not installed: pip install 'kbench[frames]'") from None
+        raise KbenchError("pandas is not installed: pip install pandas") from None
     return pandas.DataFrame(found, columns=[*_CELL, *COLUMNS[what]])
 
 
@@ -210,7 +210,7 @@ def to_parquet(results: Sequence[Result], what: str) -> bytes:
     try:
         return bytes(frame.to_parquet(index=False))
     except ImportError:
-        raise KbenchError("pyarrow is not installed: pip install 'kbench[frames]'") from None
+        raise KbenchError("pyarrow is not installed: pip install pyarrow") from None
 
 
 def printed(results: Sequence[Result], what: str) -> tuple[list[str], list[list[str]]]:

@@ -25,9 +25,8 @@ from kbench.study.searches import CellRun
 from kbench.trial import Trial, TrialResult, digest
 
 
-def result(progress: Progress) -> dict[str, Any]:
-    """One cell, complete or not, as plain JSON values."""
-    run = progress.run
+def settings(run: CellRun) -> dict[str, Any]:
+    """What a cell measures, as plain JSON values."""
     cell = run.cell
     return {
         "model": cell.model,
@@ -43,6 +42,15 @@ def result(progress: Progress) -> dict[str, Any]:
         "distribution": cell.distribution,
         "seeds": list(run.seeds),
         "extrapolate": list(cell.extrapolate),
+    }
+
+
+def result(progress: Progress) -> dict[str, Any]:
+    """One cell, complete or not, as plain JSON values."""
+    run = progress.run
+    cell = run.cell
+    return {
+        **settings(run),
         "complete": run.complete,
         "n_star": {
             "joint" if lengths == cell.joint else str(lengths[0]): _n_star(run, lengths)
@@ -94,27 +102,30 @@ def trial_rows(run: CellRun, store: Results) -> list[dict[str, Any]]:
                 "damaged; `kbench repair` puts it in order"
             )
         if trained:  # one that broke down is not stored, and is among the errors
-            rows.append(
-                {
-                    "lengths": list(trial.lengths),
-                    **trial.variant.columns(),
-                    "tested": list(trial.tested),
-                    "outcome": trained.outcome,
-                    "reason": trained.reason,
-                    "failure": trained.failure,
-                    "training_loss": trained.training_loss,
-                    "steps": trained.steps,
-                    "best_loss": trained.best_loss,
-                    "best_step": trained.best_step,
-                    "seen_prefixes": trained.seen_prefixes,
-                    "wall_s": trained.wall_s,
-                    "data_sha256": dict(trained.data_sha256),
-                    "key": key,
-                    "curve": [list(point) for point in trained.curve],
-                    "digest": trained.digest(""),  # without the key, which holds the version
-                }
-            )
+            rows.append(trial_row(trial, trained))
     return rows
+
+
+def trial_row(trial: Trial, trained: TrialResult) -> dict[str, Any]:
+    """One trial and how it ended, as plain JSON values."""
+    return {
+        "lengths": list(trial.lengths),
+        **trial.variant.columns(),
+        "tested": list(trial.tested),
+        "outcome": trained.outcome,
+        "reason": trained.reason,
+        "failure": trained.failure,
+        "training_loss": trained.training_loss,
+        "steps": trained.steps,
+        "best_loss": trained.best_loss,
+        "best_step": trained.best_step,
+        "seen_prefixes": trained.seen_prefixes,
+        "wall_s": trained.wall_s,
+        "data_sha256": dict(trained.data_sha256),
+        "key": trial.key(),
+        "curve": [list(point) for point in trained.curve],
+        "digest": trained.digest(""),  # without the key, which holds the version
+    }
 
 
 def _n_star(run: CellRun, lengths: Lengths) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class Results(Sequence[Result]):
         """A tidy frame, one row a thing: `kappa`, `by_length`, `reach`, `n_star`, `trials` or
         `extrapolation`.
 
-        Needs pandas (`pip install 'kbench[frames]'`); raises KbenchError without it.
+        Needs pandas (`pip install pandas`); raises KbenchError without it.
         """
         return frames.to_pandas(self, what)
 

@@ -114,9 +114,11 @@ class Driver:
         store: Store,
         executor: Executor,
         stopping: Callable[[], bool] = lambda: False,
+        on_trial: Callable[[Progress, Trial, TrialResult], None] | None = None,
     ) -> None:
         self.progress = [Progress(run=CellRun(cell)) for cell in cells]
         self._store, self._executor, self._stopping = store, executor, stopping
+        self._on_trial = on_trial
         self._started = time.perf_counter()
         self._under_way: dict[str, tuple[Progress, Trial]] = {}
         self._ran: dict[str, tuple[Progress, Trial, float]] = {}
@@ -213,6 +215,8 @@ class Driver:
         if wanted:
             progress.run.tell(trial, result)
         self._stamp(progress)
+        if self._on_trial:
+            self._on_trial(progress, trial, result)
         return progress
 
     def _stamp(self, progress: Progress) -> None:

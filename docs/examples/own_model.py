@@ -3,7 +3,7 @@
 #
 # Your own model in 20 lines, κ against an LSTM and a transformer, and the numbers in pandas.
 # This file is a notebook in the percent format: open it in Jupyter (with jupytext), VS Code or
-# PyCharm, or run it as it is with `python`. Needs `pip install 'kbench[frames]'`.
+# PyCharm, or run it as it is with `python`. Needs `pip install pandas`.
 
 # %%
 from pathlib import Path

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.parametrize("name", ["kbench", "kbench.api", "kbench.study.request"])
+@pytest.mark.parametrize(
+    "name", ["kbench", "kbench.api", "kbench.report.callbacks", "kbench.study.request"]
+)
 def test_examples_in_docstrings_run(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "leaderboards").symlink_to(Path(__file__).parents[2] / "leaderboards")

@@ -11,7 +11,11 @@ EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
 @pytest.mark.parametrize(
     ("library", "model"),
-    [("transformers", "hugging_face.py:GPT2"), ("x_transformers", "x_transformer.py:Rotary")],
+    [
+        ("transformers", "hugging_face.py:GPT2"),
+        ("x_transformers", "x_transformer.py:Rotary"),
+        ("xlstm", "xlstm_block.py:MLSTM"),
+    ],
 )
 def test_a_model_of_another_library_is_a_model(library, model, monkeypatch):
     pytest.importorskip(library)

@@ -10,7 +10,9 @@ from forked import kbench
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = re.search(
-    r"```python\n(\"\"\"A running mean.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL
+    r"```python\n(\"\"\"A running mean.*?)```",
+    (ROOT / "docs" / "tutorial-model.md").read_text(),
+    re.DOTALL,
 )[1]
 CELL = ["--task", "modadd", "--set", "m=2", "--lengths", "3-4", "--seeds", "1", "--workers", "1"]
 

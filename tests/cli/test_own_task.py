@@ -10,7 +10,9 @@ from forked import kbench
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = re.search(
-    r"```python\n(\"\"\"A counter.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL
+    r"```python\n(\"\"\"A counter.*?)```",
+    (ROOT / "docs" / "tutorial-task.md").read_text(),
+    re.DOTALL,
 )[1]
 MODEL = ["--model", "rnn", "--lengths", "2-4", "--seeds", "1", "--workers", "1"]
 

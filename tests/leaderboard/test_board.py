@@ -219,7 +219,10 @@ def test_second_runs_are_no_board_of_their_own_and_say_what_they_contradict(tmp_
     found = second_runs(rows, "quick-2")
     assert {of.first.supervision: of.contradicts for of in found} == {"aligned": False, "cot": True}
     assert "second verdicts 1 (50 %) contradict" in markdown(rows)
-    assert "second verdicts 1 (50 %) contradict" in pages(rows, [])["quick-2/index.html"]
+    assert (
+        "second verdicts 1 (50 %) contradict"
+        in pages(rows, [])[PurePosixPath("quick-2/index.html")]
+    )
     (of,) = document(rows)["boards"]
     assert (of["second_runs"]["cells"], of["second_runs"]["contradicting_share"]) == (2, 0.5)
     assert len(claims.boards(rows)) == 1

@@ -1,4 +1,4 @@
-"""The workflow for other repositories: what it may do, and whether what it calls is there."""
+"""The workflows for other repositories: what they may do, and whether what they call is there."""
 
 import os
 import re
@@ -12,21 +12,26 @@ import yaml
 
 from kbench.cli import app
 
-FILE = Path(__file__).parents[2] / "docs" / "workflows" / "submit-model.yml"
-WORKFLOW = yaml.safe_load(FILE.read_text())
-STEPS = [step for job in WORKFLOW["jobs"].values() for step in job["steps"]]
+FOLDER = Path(__file__).parents[2] / "docs" / "workflows"
+FILES = [FOLDER / "submit-model.yml", FOLDER / "regression.yml"]
+WORKFLOWS = [yaml.safe_load(file.read_text()) for file in FILES]
+JOBS = {name: job for workflow in WORKFLOWS for name, job in workflow["jobs"].items()}
+STEPS = [step for job in JOBS.values() for step in job["steps"]]
 SCRIPTS = [step["run"] for step in STEPS if "run" in step]
 KBENCH = re.findall(r"\bkbench ((?!==)[a-z]+\b[^|>;\n]*)", "\n".join(SCRIPTS))
 
 
 def test_a_pull_request_can_change_nothing():
-    triggers = WORKFLOW[True]  # YAML takes `on` for a yes
-    assert set(triggers) == {"pull_request", "push"}
-    assert WORKFLOW["permissions"] == {"contents": "read"}
-    for job in WORKFLOW["jobs"].values():
+    assert len(JOBS) == 3
+    for file, workflow in zip(FILES, WORKFLOWS, strict=True):
+        assert set(workflow[True]) <= {"pull_request", "push"}  # YAML takes `on` for a yes
+        assert workflow["permissions"] == {"contents": "read"}
+        # The bare name is another project on PyPI, which a workflow must never install.
+        assert re.fullmatch(r"git\+https://\S+@[0-9a-f]{40}", workflow["env"]["KBENCH"])
+        assert "secrets." not in file.read_text()
+    for job in JOBS.values():
         assert "permissions" not in job
         assert job["timeout-minutes"] <= 30
-    assert "secrets." not in FILE.read_text()
     checkouts = [step for step in STEPS if "checkout" in step.get("uses", "")]
     assert len(checkouts) == 4
     for step in checkouts:
@@ -46,7 +51,7 @@ def test_no_text_of_a_pull_request_becomes_part_of_a_script():
 
 
 def test_entries_are_only_read():
-    (script,) = (s["run"] for s in WORKFLOW["jobs"]["entries"]["steps"] if "kbench v" in str(s))
+    (script,) = (s["run"] for s in JOBS["entries"]["steps"] if "kbench v" in str(s))
     assert "--diff-filter=d" in script
     assert "--spot-check" not in script
     assert "--record" not in script
@@ -55,7 +60,7 @@ def test_entries_are_only_read():
 
 
 def test_a_pull_request_that_changes_the_ledger_is_refused(tmp_path):
-    steps = WORKFLOW["jobs"]["entries"]["steps"]
+    steps = JOBS["entries"]["steps"]
     (script,) = (s["run"] for s in steps if "ledger" in s.get("name", ""))
     run = lambda *words: subprocess.run(  # noqa: E731
         words, cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"BASE": "HEAD~1"}
@@ -73,7 +78,7 @@ def test_a_pull_request_that_changes_the_ledger_is_refused(tmp_path):
 
 
 def test_a_model_is_run_again_where_nothing_can_be_changed():
-    job = WORKFLOW["jobs"]["again"]
+    job = JOBS["again"]
     assert job["needs"] == "entries"
     (script,) = (s["run"] for s in job["steps"] if "--record" in s.get("run", ""))
     assert "--own" in script
@@ -106,7 +111,7 @@ def test_a_pull_request_fails_on_what_compare_finds(tmp_path, code, ends):
 
 
 def test_only_entries_that_the_pull_request_brings_are_validated(tmp_path):
-    (script,) = (s["run"] for s in WORKFLOW["jobs"]["entries"]["steps"] if "kbench v" in str(s))
+    (script,) = (s["run"] for s in JOBS["entries"]["steps"] if "kbench v" in str(s))
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "kbench").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     (tmp_path / "bin" / "kbench").chmod(0o755)

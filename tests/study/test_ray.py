@@ -254,5 +254,5 @@ def test_without_ray_it_says_how_to_install_it(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(KbenchError, match=r"pip install 'kbench\[ray\]'"):
+    with pytest.raises(KbenchError, match=r"pip install 'ray\[client\]'"):
         on_ray(None)

@@ -134,7 +134,7 @@ def _ray() -> Any:
     try:
         import ray
     except ImportError:
-        raise KbenchError("--executor ray needs Ray: pip install 'kbench[ray]'") from None
+        raise KbenchError("--executor ray needs Ray: pip install 'ray[client]'") from None
     return ray
 
 
