@@ -27,6 +27,9 @@ DistributionOption = Annotated[
     list[str] | None,
     typer.Option("--distribution", help=HELP["distribution"]),
 ]
+HoldOutOption = Annotated[
+    float | None, typer.Option("--hold-out-pairs", help=HELP["hold-out-pairs"])
+]
 ExtrapolateOption = Annotated[
     str | None,
     typer.Option("--extrapolate", help=HELP["extrapolate"]),

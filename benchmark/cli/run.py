@@ -13,6 +13,7 @@ from kbench.cli.options import (
     DistributionOption,
     ExecutorOption,
     ExtrapolateOption,
+    HoldOutOption,
     JsonOption,
     LeaderboardsOption,
     LengthsOption,
@@ -56,6 +57,7 @@ def run(
     set_: SetOption = None,
     seeds: SeedsOption = None,
     distribution: DistributionOption = None,
+    hold_out_pairs: HoldOutOption = None,
     extrapolate: ExtrapolateOption = None,
     match: MatchOption = None,
     reference: ReferenceOption = None,
@@ -80,7 +82,7 @@ def run(
     cells = Request.of(
         model=model, task=task, supervision=supervision, protocol=protocol, lengths=lengths,
         task_params=settings_from(set_ or ()), seeds=seeds, distribution=distribution,
-        extrapolate=extrapolate, match=match, reference=reference, device=device, backend=backend,
+        hold_out_pairs=hold_out_pairs, extrapolate=extrapolate, match=match, reference=reference, device=device, backend=backend,
     ).cells()  # fmt: skip
     from kbench.report.document import document_of, plain
     from kbench.report.tables import tables
@@ -165,6 +167,7 @@ def plan(
     set_: SetOption = None,
     seeds: SeedsOption = None,
     distribution: DistributionOption = None,
+    hold_out_pairs: HoldOutOption = None,
     extrapolate: ExtrapolateOption = None,
     match: MatchOption = None,
     reference: ReferenceOption = None,
@@ -178,7 +181,7 @@ def plan(
     cells = Request.of(
         model=model, task=task, supervision=supervision, protocol=protocol, lengths=lengths,
         task_params=settings_from(set_ or ()), seeds=seeds, distribution=distribution,
-        extrapolate=extrapolate, match=match, reference=reference, device=device, backend=backend,
+        hold_out_pairs=hold_out_pairs, extrapolate=extrapolate, match=match, reference=reference, device=device, backend=backend,
     ).cells()  # fmt: skip
     if note := _what_submit_refuses(cells):
         say(note)

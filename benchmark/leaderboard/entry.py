@@ -46,7 +46,15 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Version = Annotated[int, Field(ge=1)] | Line
 Value = Annotated[int, Field(ge=-PLENTY, le=PLENTY)] | float | bool | Line | None
 
-Parameter = Annotated[int, Field(ge=-4096, le=4096)] | Annotated[Line, Field(max_length=20)] | None
+Number = Annotated[int, Field(ge=-4096, le=4096)]
+Regex = Annotated[str, Field(pattern=r"^[0-9()|*+?]*$", max_length=100)]
+Parameter = (
+    Number
+    | Annotated[Line, Field(max_length=20)]
+    | Regex
+    | Annotated[list[Annotated[list[Number], Field(max_length=64)]], Field(max_length=1024)]
+    | None
+)
 """Of a task: what is larger takes longer to check than anybody should wait."""
 
 

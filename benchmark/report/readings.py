@@ -42,6 +42,7 @@ def result(progress: Progress) -> dict[str, Any]:
         "lengths": list(cell.lengths),
         "distribution": cell.distribution,
         "seeds": list(run.seeds),
+        "hold_out_pairs": cell.hold_out_pairs,
         "extrapolate": list(cell.extrapolate),
         "complete": run.complete,
         "n_star": {
