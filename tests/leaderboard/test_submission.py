@@ -167,7 +167,7 @@ CLEAN = {"revision": "0123456789" * 4, "dirty": False}
     ({"size": {"width": 8, "layers": 1}}, CLEAN, "compares presets"),
     ({"hold_out_pairs": 0.1}, CLEAN, "boards do not mix splits"),
     ({"task": "automaton", "task_params": {"regex": "(01)*"}}, CLEAN, None),
-    ({"task": "automaton", "task_params": {"regex": "0|" * 50 + "1"}}, CLEAN, "task_params.regex"),
+    ({"task": "automaton", "task_params": {"regex": "0|" * 50 + "1"}}, CLEAN, "task_params.regex: Value error, an entry holds whole"),
     ({"lengths": tuple(range(2, 90))}, CLEAN, "lengths: List should have at most 50 items"),
     ({}, {"revision": None, "dirty": None}, "no clone of its repository"),
     ({}, CLEAN | {"dirty": True}, "uncommitted changes"),
