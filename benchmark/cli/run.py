@@ -82,7 +82,8 @@ def run(
     cells = Request.of(
         model=model, task=task, supervision=supervision, protocol=protocol, lengths=lengths,
         task_params=settings_from(set_ or ()), seeds=seeds, distribution=distribution,
-        hold_out_pairs=hold_out_pairs, extrapolate=extrapolate, match=match, reference=reference, device=device, backend=backend,
+        hold_out_pairs=hold_out_pairs, extrapolate=extrapolate, match=match,
+        reference=reference, device=device, backend=backend,
     ).cells()  # fmt: skip
     from kbench.report.document import document_of, plain
     from kbench.report.tables import tables
@@ -181,7 +182,8 @@ def plan(
     cells = Request.of(
         model=model, task=task, supervision=supervision, protocol=protocol, lengths=lengths,
         task_params=settings_from(set_ or ()), seeds=seeds, distribution=distribution,
-        hold_out_pairs=hold_out_pairs, extrapolate=extrapolate, match=match, reference=reference, device=device, backend=backend,
+        hold_out_pairs=hold_out_pairs, extrapolate=extrapolate, match=match,
+        reference=reference, device=device, backend=backend,
     ).cells()  # fmt: skip
     if note := _what_submit_refuses(cells):
         say(note)

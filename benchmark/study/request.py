@@ -27,8 +27,8 @@ HELP = {
     "seeds": "Number of seeds. Default: the protocol's, which may add some while κ is open.",
     "distribution": "fixed, uniform or short-to-long: N* over all lengths together under this "
     "distribution, in training and validation alike, without κ; repeatable.",
-    "hold-out-pairs": "The share of pairs of updates, each after its state, that training never sees "
-    "and every validation sample holds, as in 0.1.",
+    "hold-out-pairs": "The share of pairs of updates, each after its state, that training never "
+    "sees and every validation sample holds, as in 0.1.",
     "extrapolate": "Test what the joint search trained at other lengths, as in 2x,4x,500.",
     "match": "`params`: rescale widths to the reference's parameter count within 5 %.",
     "reference": "Model to match. Default: the first --model.",

@@ -117,7 +117,9 @@ def test_what_is_judged_is_said_once_a_pair_was_read():
     of = Reference("modadd")
     _, validation = of.source("aligned").splits(1, 1)
     by_targets = {w: of.states(w)[1:] for w in of.words() if of.completes(w)}
-    for tokens, targets in zip(validation.tokens.tolist(), validation.targets.tolist(), strict=True):
+    for tokens, targets in zip(
+        validation.tokens.tolist(), validation.targets.tolist(), strict=True
+    ):
         n = 1 + max(t for t, target in enumerate(targets) if target != -100)
         word = tuple(tokens[:n])
         start = of.completes(word)
