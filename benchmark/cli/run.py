@@ -95,6 +95,8 @@ def run(
         return 0
     if board and not leaderboards.is_dir():
         raise KbenchError(f"--board: no folder at {leaderboards}; name one with --leaderboards")
+    if board and hold_out_pairs is not None:
+        raise KbenchError("--board: boards do not mix splits: none has cells with --hold-out-pairs")
     driver, full = measure(
         cells, store, start, device, say=say, note=_what_submit_refuses(cells), progress_to=err,
         rows_to=err if as_json else out,

@@ -116,6 +116,15 @@ def test_no_board_has_such_a_cell():
         location(board_cell(hold_out_pairs=0.1))
 
 
+def test_where_it_would_stand_is_refused_before_anything_is_measured(kbench_here, tmp_path):
+    (tmp_path / "leaderboards").mkdir()
+    words = ["--model", "rnn", "--task", "modadd", "--hold-out-pairs", "0.1", "--board"]
+    done = kbench_here("run", *words, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--board: boards do not mix splits" in done.stderr
+    assert not (tmp_path / ".kbench").exists()
+
+
 def test_it_is_measured(tmp_path, tiny_yaml):
     options = {
         "model": "rnn", "task": "modadd", "task_params": {"m": 2}, "lengths": (3, 4), "seeds": 1,
