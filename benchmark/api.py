@@ -137,6 +137,7 @@ def run(
     task_params: Mapping[str, Any] | None = None,
     seeds: int | None = None,
     distribution: Names | None = None,
+    hold_out_pairs: float | None = None,
     extrapolate: Sequence[int | str] | int | str | None = None,
     match: str | None = None,
     reference: str | None = None,
@@ -161,6 +162,8 @@ def run(
         task_params: parameters of the tasks, as in `{"m": 5}`.
         seeds: how many; the protocol's number by default.
         distribution: `fixed`, `uniform` or `short-to-long`: N* under it, without κ.
+        hold_out_pairs: the share of pairs of updates, each after its state, that training never
+            sees and every validation sample holds, as in 0.1 (`kbench.data.pairs`).
         extrapolate: lengths to test at, as in `["2x", 500]`.
         match: `"params"` makes all models as large as `reference`.
         device: `cpu` or `cuda`.
@@ -187,7 +190,8 @@ def run(
     start = starts(executor, ray_address, whole("workers", workers), device)
     request = Request.of(
         model=model, task=task, supervision=supervision, protocol=protocol, lengths=lengths,
-        task_params=task_params, seeds=seeds, distribution=distribution, extrapolate=extrapolate,
+        task_params=task_params, seeds=seeds, distribution=distribution,
+        hold_out_pairs=hold_out_pairs, extrapolate=extrapolate,
         match=match, reference=reference, device=device, backend=backend,
     )  # fmt: skip
     folder, hearing = _folder(store), callbacks_of(callbacks)
@@ -218,6 +222,7 @@ def plan(
     task_params: Mapping[str, Any] | None = None,
     seeds: int | None = None,
     distribution: Names | None = None,
+    hold_out_pairs: float | None = None,
     extrapolate: Sequence[int | str] | int | str | None = None,
     match: str | None = None,
     reference: str | None = None,
@@ -238,7 +243,8 @@ def plan(
     """
     request = Request.of(
         model=model, task=task, supervision=supervision, protocol=protocol, lengths=lengths,
-        task_params=task_params, seeds=seeds, distribution=distribution, extrapolate=extrapolate,
+        task_params=task_params, seeds=seeds, distribution=distribution,
+        hold_out_pairs=hold_out_pairs, extrapolate=extrapolate,
         match=match, reference=reference, device=device, backend=backend,
     )  # fmt: skip
     return total([plan_of(run, device) for run in recalled(request.cells(), _folder(store))])

@@ -103,13 +103,15 @@ class Trial:
     training: Training
     tested: tuple[int, ...] = ()
     """Lengths at which the accuracy of the trained model is measured."""
+    hold_out_pairs: float | None = None
+    """The share of pairs of updates that training never sees, if any (`kbench.data.pairs`)."""
 
     def spec(self) -> dict[str, Any]:
         """As plain JSON values.
 
         Of the recipe its numbers, not its name; of a file of one's own its name, not its folder,
-        since its content is in the version. What plain Adam has no use for is left out, so that
-        trials from before there were recipes keep their keys.
+        since its content is in the version. What plain Adam has no use for is left out, and that no
+        pairs are held out, so that trials from before there were these keep their keys.
         """
         # By hand: a search asks for keys by the thousand, and `asdict` copies everything deep.
         spec = {of.name: getattr(self, of.name) for of in dataclasses.fields(self)} | {
@@ -121,6 +123,8 @@ class Trial:
             "tested": list(self.tested),
         }
         del spec["recipe"]
+        if self.hold_out_pairs is None:
+            del spec["hold_out_pairs"]
         spec["learning_rate"] = self.recipe.learning_rate
         spec["training"] = _plain(self.training) | {"batch_size": self.recipe.batch_size}
         return spec | ({"recipe": beyond} if (beyond := self.recipe.beyond_adam()) else {})

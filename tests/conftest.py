@@ -89,7 +89,7 @@ def changed(cell: Cell, **changes) -> Cell:
     made_from = {
         field: getattr(cell, field)
         for field in ("model", "size", "task", "task_params", "supervision", "protocol", "lengths",
-                      "seeds", "distribution", "extrapolate")
+                      "seeds", "distribution", "extrapolate", "hold_out_pairs")
     }  # fmt: skip
     return Cell.of(**(made_from | changes))
 

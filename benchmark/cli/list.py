@@ -45,7 +45,11 @@ def list_(
         ),
     ] = False,
 ) -> None:
-    """List the models, with their sizes as measured, the tasks or the protocols there are."""
+    """List the models, with their sizes as measured, the tasks or the protocols there are.
+
+    Models whose state is of a fixed size come first, then those whose state grows with what they
+    have read.
+    """
     if kind is Kind.MODELS:
         out.print(_models(protocol, task, verbose))
     else:
@@ -68,27 +72,33 @@ def _models(protocol: str, task: str, verbose: bool) -> "Grid":
         prose=["what it is", *(["expressivity"] if verbose else [])],
         right=["parameters", "FLOPs/token"],
     )
+    rows = []
     with one_thread():
         for subject in found:
             shape = subject.vocab_size, subject.max_len
             try:
                 ensure_usable(subject)
                 model = subject.model()
+                state = state_size(model, *shape)
                 sizes = (
                     f"{parameter_count(model):,}",
                     f"{flops_per_token(model, *shape):,.0f}",
-                    state_text(state_size(model, *shape)),
+                    state_text(state),
                 )
             except KbenchError as error:
                 left_out[subject.entry.name] = error
                 continue
-            table.add_row(
+            cells = (
                 subject.entry.name,
                 _version(subject.entry.version),
                 *sizes,
                 _what(subject.entry.cls),
                 *([subject.entry.expressivity] if verbose else []),
             )
+            rows.append((bool(state and state[1]), cells))
+    # By family: what keeps a state of fixed size, then what attends, whose state grows.
+    for _, cells in sorted(rows):
+        table.add_row(*cells)
     for name, reason in left_out.items():
         more = [""] if verbose else []
         table.add_row(name, "", "", "", "", f"cannot be used: {reason}", *more)

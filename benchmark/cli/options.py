@@ -36,6 +36,9 @@ DistributionOption = Annotated[
         "--distribution", help=HELP["distribution"], autocompletion=completion.distributions
     ),
 ]
+HoldOutOption = Annotated[
+    float | None, typer.Option("--hold-out-pairs", help=HELP["hold-out-pairs"])
+]
 ExtrapolateOption = Annotated[
     str | None,
     typer.Option("--extrapolate", help=HELP["extrapolate"]),

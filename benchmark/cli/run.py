@@ -12,6 +12,7 @@ from kbench.cli.options import (
     DistributionOption,
     ExecutorOption,
     ExtrapolateOption,
+    HoldOutOption,
     JsonOption,
     LeaderboardsOption,
     LengthsOption,
@@ -56,6 +57,7 @@ def run(
     set_: SetOption = None,
     seeds: SeedsOption = None,
     distribution: DistributionOption = None,
+    hold_out_pairs: HoldOutOption = None,
     extrapolate: ExtrapolateOption = None,
     match: MatchOption = None,
     reference: ReferenceOption = None,
@@ -82,7 +84,8 @@ def run(
     cells = Request.of(
         model=model, task=task, supervision=supervision, protocol=protocol, lengths=lengths,
         task_params=settings_from(set_ or ()), seeds=seeds, distribution=distribution,
-        extrapolate=extrapolate, match=match, reference=reference, device=device, backend=backend,
+        hold_out_pairs=hold_out_pairs, extrapolate=extrapolate, match=match,
+        reference=reference, device=device, backend=backend,
     ).cells()  # fmt: skip
     from kbench.report.callbacks import callbacks_of
     from kbench.report.document import document_of, plain
@@ -95,6 +98,8 @@ def run(
         return 0
     if board and not leaderboards.is_dir():
         raise KbenchError(f"--board: no folder at {leaderboards}; name one with --leaderboards")
+    if board and hold_out_pairs is not None:
+        raise KbenchError("--board: boards do not mix splits: none has cells with --hold-out-pairs")
     driver, full = measure(
         cells, store, start, device, say=say, note=_what_submit_refuses(cells),
         progress_to=None if quiet else err, rows_to=err if as_json else out,
@@ -152,6 +157,7 @@ def plan(
     set_: SetOption = None,
     seeds: SeedsOption = None,
     distribution: DistributionOption = None,
+    hold_out_pairs: HoldOutOption = None,
     extrapolate: ExtrapolateOption = None,
     match: MatchOption = None,
     reference: ReferenceOption = None,
@@ -165,7 +171,8 @@ def plan(
     cells = Request.of(
         model=model, task=task, supervision=supervision, protocol=protocol, lengths=lengths,
         task_params=settings_from(set_ or ()), seeds=seeds, distribution=distribution,
-        extrapolate=extrapolate, match=match, reference=reference, device=device, backend=backend,
+        hold_out_pairs=hold_out_pairs, extrapolate=extrapolate, match=match,
+        reference=reference, device=device, backend=backend,
     ).cells()  # fmt: skip
     if note := _what_submit_refuses(cells):
         say(note)

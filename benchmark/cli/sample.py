@@ -7,15 +7,18 @@ import typer
 
 from kbench.cli import completion
 from kbench.cli.console import out
-from kbench.cli.options import ProtocolOption, SetOption, SupervisionOption
+from kbench.cli.options import HoldOutOption, ProtocolOption, SetOption, SupervisionOption
 from kbench.errors import KbenchError, unknown
 from kbench.study.parameters import made_task, settings_from
-from kbench.study.request import PROTOCOL
+from kbench.study.request import PROTOCOL, share_of_pairs
 
 if TYPE_CHECKING:
     import numpy as np
 
     from kbench.tasks import Task
+
+SHOWN = 12
+"""Pairs held out that are named."""
 
 
 def sample(
@@ -33,12 +36,20 @@ def sample(
     seed: Annotated[int, typer.Option("--seed", help="Whose order they come in.")] = 1,
     protocol: ProtocolOption = PROTOCOL,
     set_: SetOption = None,
+    hold_out_pairs: HoldOutOption = None,
 ) -> None:
-    """Print samples as a model reads them, with its targets below."""
-    from kbench.data.splits import answer_counts, chance, stream, universe
-    from kbench.data.supervision import SUPERVISIONS, laid_out, steps_of
+    """Print samples as a model reads them, with its targets below.
+
+    With --hold-out-pairs, which pairs those are, and validation samples with the targets that a
+    model is judged by.
+    """
+    from kbench.data.pairs import held_out_of
+    from kbench.data.splits import answer_counts, chance, digits_at, permuted, stream, universe
+    from kbench.data.supervision import IGNORE, SUPERVISIONS, laid_out, read_before, steps_of
+    from kbench.registry import tasks
     from kbench.report.format import parameters_text
     from kbench.tasks import NONE
+    from kbench.trial import canonical_json
 
     if count < 1:
         raise KbenchError(f"--count is a number of samples, at least 1, got {count}")
@@ -63,11 +74,30 @@ def sample(
         f"the best constant one is right in {chance(made, n):.3g} of all",
         highlight=False,
     )
-    steps = steps_of(made, stream(made, n, seed, min(count, there_are)), n)
+    held_out = None
+    if (share := share_of_pairs(hold_out_pairs)) is not None:
+        version = tasks[task].version
+        held_out = held_out_of(task, version, canonical_json(parameters), share)
+        is_held = held_out.whole(n)
+        pairs = ", ".join(map(held_out.text, held_out.pairs[:SHOWN]))
+        more = ", …" if len(held_out.pairs) > SHOWN else ""
+        out.print(
+            f"{len(held_out.pairs)} of {held_out.of} pairs held out, after their state: {pairs}"
+            f"{more}\n{held_out.sizes([n])[n]:,} samples hold one, for validation; the other "
+            f"{(~is_held).sum():,} are for training",
+            highlight=False,
+        )
+        order = permuted(made, n, seed)
+        digits = digits_at(made, n, order[is_held[order]][:count])
+    else:
+        digits = stream(made, n, seed, min(count, there_are))
+    steps = steps_of(made, digits, n)
     for way in dict.fromkeys(supervision or SUPERVISIONS):
         out.print(f"\n{way}", style="bold", highlight=False)
         rows = laid_out(way, steps, made.vocab_size)
-        for tokens, targets in zip(rows.tokens, rows.targets, strict=True):
+        start = read_before(way, steps, held_out.first(steps)) if held_out else [0] * len(digits)
+        for tokens, targets, t in zip(rows.tokens, rows.targets.copy(), start, strict=True):
+            targets[:t] = IGNORE
             is_there = tokens != NONE
             _print(made, tokens[is_there], targets[is_there])
 

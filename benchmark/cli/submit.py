@@ -12,6 +12,7 @@ from kbench.cli.options import (
     BackendOption,
     DeviceOption,
     DistributionOption,
+    HoldOutOption,
     LengthsOption,
     ModelOption,
     ProtocolOption,
@@ -40,6 +41,7 @@ def submit(
     set_: SetOption = None,
     seeds: SeedsOption = None,
     distribution: DistributionOption = None,
+    hold_out_pairs: HoldOutOption = None,
     extrapolate: Annotated[
         str | None,
         typer.Option("--extrapolate", help="As in `run`. Default: 2x, which every κ needs."),
@@ -69,6 +71,7 @@ def submit(
     cells = Request.of(
         model=model, task=task, supervision=supervision, protocol=protocol, lengths=lengths,
         task_params=settings_from(set_ or ()), seeds=seeds, distribution=distribution,
+        hold_out_pairs=hold_out_pairs,
         extrapolate=extrapolate or (None if distribution else "2x"), device=device,
         backend=backend,
     ).cells(here=False)  # fmt: skip

@@ -45,11 +45,12 @@ def _positions(split: Split) -> np.ndarray:
     found = np.empty(split.tokens.shape, dtype=np.uint64)
     prefix = np.zeros(len(split.tokens), dtype=np.uint64)
     for t in range(split.tokens.shape[1]):
-        prefix = _mixed(prefix + split.tokens[:, t].astype(np.uint64) + np.uint64(1))
-        found[:, t] = _mixed(prefix ^ _mixed(split.targets[:, t].astype(np.uint64)))
+        prefix = mixed(prefix + split.tokens[:, t].astype(np.uint64) + np.uint64(1))
+        found[:, t] = mixed(prefix ^ mixed(split.targets[:, t].astype(np.uint64)))
     return found
 
 
-def _mixed(x: np.ndarray) -> np.ndarray:
+def mixed(x: np.ndarray) -> np.ndarray:
+    """A hash of each number of 64 bits."""
     x = x * MULTIPLIER
     return x ^ (x >> np.uint64(29))

@@ -8,15 +8,19 @@ is a prefix of the one for N' > N. Only NumPy draws here: data never changes wit
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kbench.data.supervision import IGNORE, steps_of, supervise
+from kbench.data.supervision import IGNORE, read_before, steps_of, supervise
 from kbench.registry import tasks
 from kbench.tasks import Task
-from kbench.trial import Trial
+from kbench.trial import Trial, canonical_json
+
+if TYPE_CHECKING:
+    from kbench.data.pairs import HeldOut
 
 SMALL_UNIVERSE = 2**20
 """Universes up to this size are permuted whole; larger ones are drawn from, repeats dropped."""
@@ -46,8 +50,7 @@ def stream(task: Task, n: int, seed: int, count: int) -> np.ndarray:
     if count > universe(task, n):
         raise ValueError(f"length {n} has {universe(task, n)} samples, asked for {count}")
     if universe(task, n) <= SMALL_UNIVERSE:
-        index = generator(seed, "order", n).permutation(universe(task, n))[:count]
-        return np.stack(np.unravel_index(index, radices), axis=1)
+        return digits_at(task, n, permuted(task, n, seed)[:count])
     rows = np.empty((0, len(radices)), dtype=np.int32)
     block = 0
     while len(rows) < count:
@@ -59,6 +62,16 @@ def stream(task: Task, n: int, seed: int, count: int) -> np.ndarray:
             block += 1
         rows = _first_occurrences(np.concatenate([rows, *fresh]))
     return rows[:count]
+
+
+def permuted(task: Task, n: int, seed: int) -> np.ndarray:
+    """The seed's order over a universe that is permuted whole, as places in it."""
+    return generator(seed, "order", n).permutation(universe(task, n))
+
+
+def digits_at(task: Task, n: int, index: np.ndarray) -> np.ndarray:
+    """The samples at these places of the universe, as digits [count, digits]."""
+    return np.stack(np.unravel_index(index, task.radices(n)), axis=1)
 
 
 def _first_occurrences(rows: np.ndarray) -> np.ndarray:
@@ -81,8 +94,7 @@ def answer_counts(task: Task, n: int) -> np.ndarray:
     answers = []
     for start in range(0, min(size, ANSWERS), BLOCK):
         if size <= ANSWERS:
-            index = np.arange(start, min(start + BLOCK, size))
-            digits = np.stack(np.unravel_index(index, radices), axis=1)
+            digits = digits_at(task, n, np.arange(start, min(start + BLOCK, size)))
         else:
             draw = generator(0, "answers", n, start)
             digits = draw.integers(0, radices, (BLOCK, len(radices)), dtype=np.int32)
@@ -151,6 +163,9 @@ class Shares:
     distribution: str
     max_validation: int
     max_validation_fraction: float
+    held_out: Mapping[int, int] = field(default_factory=dict)
+    """Where pairs of updates are held out: how many samples of each length hold one. These are for
+    validation alone, and all others for training."""
 
     def validation_lengths(self, seed: int) -> np.ndarray:
         """The length of each validation sample; depends on the seed, never on N."""
@@ -163,14 +178,22 @@ class Shares:
         """Validation samples, the same number for every seed."""
         return min(self.max_validation, sum(self._validation_capacity().values()))
 
+    @property
+    def n_training(self) -> int:
+        """Training samples there are, the same number for every seed."""
+        taken = sum(self.held_out.values()) if self.held_out else self.n_validation
+        return sum(self.universes.values()) - taken
+
     def _validation_capacity(self) -> dict[int, int]:
+        if self.held_out:
+            return dict(self.held_out)
         share = Fraction(str(self.max_validation_fraction))  # exact, for universes of any size
         return {n: int(size * share) for n, size in self.universes.items()}
 
     def training_capacity(self, seed: int) -> dict[int, int]:
         """How many samples of each length are left for training."""
-        held_out = _histogram(self.validation_lengths(seed), self.universes)
-        return {n: size - held_out[n] for n, size in self.universes.items()}
+        taken = self.held_out or _histogram(self.validation_lengths(seed), self.universes)
+        return {n: size - taken[n] for n, size in self.universes.items()}
 
     def training_lengths(self, n_samples: int, seed: int) -> np.ndarray:
         """The length of each training sample; fewer than n_samples where there are no more."""
@@ -205,6 +228,8 @@ class Source:
     distribution: str = "uniform"
     max_validation: int
     max_validation_fraction: float
+    held_out: "HeldOut | None" = None
+    """Pairs of updates that training never sees and every validation sample holds."""
 
     def shares(self) -> Shares:
         """How the samples are divided."""
@@ -213,6 +238,7 @@ class Source:
             distribution=self.distribution,
             max_validation=self.max_validation,
             max_validation_fraction=self.max_validation_fraction,
+            held_out=self.held_out.sizes(self.lengths) if self.held_out else {},
         )
 
     def splits(self, n_samples: int, seed: int) -> tuple[Split, Split]:
@@ -225,13 +251,41 @@ class Source:
         if len(training) < n_samples:
             raise ValueError(f"only {len(training)} training samples, not {n_samples}")
         validation = shares.validation_lengths(seed)
-        held_out = _histogram(validation, self.lengths)
-        drawn = _histogram(training, self.lengths)
-        digits = {n: stream(self.task, n, seed, held_out[n] + drawn[n]) for n in self.lengths}
+        parts = {
+            n: self._parts(n, seed, int((training == n).sum()), int((validation == n).sum()))
+            for n in self.lengths
+        }
         return (
-            self._assemble(training, {n: d[held_out[n] :] for n, d in digits.items()}),
-            self._assemble(validation, {n: d[: held_out[n]] for n, d in digits.items()}),
+            self._assemble(training, {n: part[0] for n, part in parts.items()}),
+            self._assemble(validation, {n: part[1] for n, part in parts.items()}, judged=True),
         )
+
+    def _parts(
+        self, n: int, seed: int, for_training: int, for_validation: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """So many samples of a length for each, as digits."""
+        if self.held_out:
+            order = permuted(self.task, n, seed)
+            is_held = self.held_out.whole(n)[order]
+            own = order[~is_held][:for_training], order[is_held][:for_validation]
+            return digits_at(self.task, n, own[0]), digits_at(self.task, n, own[1])
+        digits = stream(self.task, n, seed, for_validation + for_training)
+        return digits[for_validation:], digits[:for_validation]
+
+    def beyond(self, n: int, seed: int, count: int) -> np.ndarray:
+        """Up to so many samples, as digits, of a length that is not trained on.
+
+        Where pairs are held out, of those samples that hold one.
+        """
+        there_are = universe(self.task, n)
+        drawn = min(count, there_are)
+        while True:
+            digits = stream(self.task, n, seed, drawn)
+            if self.held_out:
+                digits = digits[self.held_out.first(steps_of(self.task, digits, n)) < n]
+            if len(digits) >= count or drawn == there_are:
+                return digits[:count]
+            drawn = min(2 * drawn, there_are)
 
     def width(self) -> int:
         """T: tokens in the longest sample."""
@@ -243,10 +297,20 @@ class Source:
         """The task's tokens and the separator."""
         return self.task.vocab_size + 1
 
-    def _supervise(self, digits: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-        return supervise(self.supervision, steps_of(self.task, digits, n), self.task.vocab_size)
+    def _supervise(
+        self, digits: np.ndarray, n: int, judged: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens and targets; judged, only what is said once a pair held out has been read."""
+        steps = steps_of(self.task, digits, n)
+        tokens, targets = supervise(self.supervision, steps, self.task.vocab_size)
+        if judged and self.held_out:
+            start = read_before(self.supervision, steps, self.held_out.first(steps))
+            targets = np.where(np.arange(targets.shape[1]) < start[:, None], IGNORE, targets)
+        return tokens, targets
 
-    def _assemble(self, lengths: np.ndarray, digits: Mapping[int, np.ndarray]) -> Split:
+    def _assemble(
+        self, lengths: np.ndarray, digits: Mapping[int, np.ndarray], judged: bool = False
+    ) -> Split:
         """Put each length's samples, in stream order, where the draw of lengths wants them."""
         tokens = np.zeros((len(lengths), self.width()), dtype=np.int32)
         targets = np.full_like(tokens, IGNORE)
@@ -254,7 +318,7 @@ class Source:
             rows = np.flatnonzero(lengths == n)
             for start in range(0, len(rows), PART):
                 part = slice(start, start + PART)
-                own_tokens, own_targets = self._supervise(digits[n][part], n)
+                own_tokens, own_targets = self._supervise(digits[n][part], n, judged)
                 tokens[rows[part], : own_tokens.shape[1]] = own_tokens
                 targets[rows[part], : own_targets.shape[1]] = own_targets
         return Split(tokens=tokens, targets=targets, histogram=_histogram(lengths, self.lengths))
@@ -273,4 +337,14 @@ def source_of(trial: Trial) -> Source:
         distribution=trial.distribution,
         max_validation=trial.training.max_validation,
         max_validation_fraction=trial.training.max_validation_fraction,
+        held_out=_held_out(trial),
     )
+
+
+def _held_out(trial: Trial) -> "HeldOut | None":
+    from kbench.data.pairs import held_out_of  # which needs this module
+
+    if trial.hold_out_pairs is None:
+        return None
+    params = canonical_json(trial.task_params)
+    return held_out_of(trial.task, trial.task_version, params, trial.hold_out_pairs)

@@ -119,6 +119,15 @@ def supervise(supervision: str, steps: Steps, vocab_size: int) -> tuple[np.ndarr
     return np.maximum(rows.tokens, 0), rows.targets
 
 
+def read_before(supervision: str, steps: Steps, k: np.ndarray) -> np.ndarray:
+    """How many tokens a model has read before update k of each sample, counted from 0 [N]."""
+    read = np.count_nonzero(steps.updates != NONE, axis=2)
+    if supervision == "aligned":  # all but the last token of what it said in between
+        read = read + np.maximum(np.count_nonzero(steps.states != NONE, axis=2) - 1, 0)
+    is_before = np.arange(read.shape[1]) < k[:, None]
+    return np.count_nonzero(steps.prompt != NONE, axis=1) + (read * is_before).sum(axis=1)
+
+
 def _shifted(rows: np.ndarray, last: int) -> np.ndarray:
     """What comes next at each position."""
     return np.pad(rows[:, 1:], ((0, 0), (0, 1)), constant_values=last)

@@ -7,11 +7,11 @@ name in it is ever used as a path.
 import dataclasses
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, WrapValidator
 
 from kbench import protocol as protocols
 from kbench.data.splits import universe
@@ -46,7 +46,25 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Version = Annotated[int, Field(ge=1)] | Line
 Value = Annotated[int, Field(ge=-PLENTY, le=PLENTY)] | float | bool | Line | None
 
-Parameter = Annotated[int, Field(ge=-4096, le=4096)] | Annotated[Line, Field(max_length=20)] | None
+Number = Annotated[int, Field(ge=-4096, le=4096)]
+Regex = Annotated[str, Field(pattern=r"^[0-9()|*+?]*$", max_length=100)]
+Table = Annotated[list[Annotated[list[Number], Field(max_length=64)]], Field(max_length=1024)]
+
+
+def _told(value: Any, check: Callable[[Any], Any]) -> Any:
+    """In one line, where pydantic has one for each kind that a parameter may be of."""
+    try:
+        return check(value)
+    except ValidationError:
+        raise ValueError(
+            "an entry holds whole numbers to 4,096, texts of 20 characters, regular expressions of "
+            "100 and tables of 1,024 × 64"
+        ) from None
+
+
+Parameter = Annotated[
+    Number | Annotated[Line, Field(max_length=20)] | Regex | Table | None, WrapValidator(_told)
+]
 """Of a task: what is larger takes longer to check than anybody should wait."""
 
 

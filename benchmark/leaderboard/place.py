@@ -6,6 +6,7 @@ All of it follows from the cell's settings; nothing is taken from an entry.
 import re
 import shlex
 from pathlib import PurePosixPath
+from typing import Any
 
 from kbench.errors import KbenchError
 from kbench.protocol import word_for
@@ -13,6 +14,7 @@ from kbench.registry import tasks
 from kbench.study.cell import Cell
 from kbench.study.parameters import lengths_text, preset_of
 from kbench.study.request import backend_options
+from kbench.trial import digest
 
 
 def location(cell: Cell) -> PurePosixPath:
@@ -27,13 +29,19 @@ def location(cell: Cell) -> PurePosixPath:
 
 
 def task_label(cell: Cell) -> str:
-    """The task, and what differs from its preset: `modadd`, `modadd.m-5.2-8`, `modadd.4+6+10`."""
+    """The task, and what differs from its preset: `modadd`, `modadd.m-5.2-8`, `modadd.4+6+10`,
+    `automaton.regex-5b6c3da0c1d1`.
+
+    Raises KbenchError for a cell that is on no board.
+    """
+    if cell.hold_out_pairs is not None:
+        raise KbenchError("boards do not mix splits: none has cells with --hold-out-pairs")
     task = tasks[cell.task]
     preset = preset_of(task, cell.protocol) if task.presets else {}
     first, last = preset.pop("lengths", (0, 0))
     # A parameter that has its default is left out of the cell's.
     usual = {p.name: p.default for p in task.parameters().values()} | preset
-    parts = [f"{k}-{v}" for k, v in sorted(cell.task_params.items()) if usual.get(k) != v]
+    parts = [_setting(k, v) for k, v in sorted(cell.task_params.items()) if usual.get(k) != v]
     if cell.lengths != tuple(range(first, last + 1)):
         parts.append(lengths_text(cell.lengths, comma="+"))
     return _file_name(cell.task, *parts)
@@ -75,9 +83,18 @@ def command(cell: Cell) -> str:
         words += ["--seeds", str(len(cell.seeds))]
     if cell.distribution:
         words += ["--distribution", cell.distribution]
+    if cell.hold_out_pairs is not None:
+        words += ["--hold-out-pairs", f"{cell.hold_out_pairs:g}"]
     if cell.extrapolate:
         words += ["--extrapolate", ",".join(map(str, cell.extrapolate))]
     return shlex.join([*words, *backend_options(cell.model, cell.backend)])
+
+
+def _setting(name: str, value: Any) -> str:
+    """`m-5`; of a value that is long, or of other characters than names have, a digest."""
+    text = str(value)
+    is_plain = re.fullmatch(r"[A-Za-z0-9_+-]([A-Za-z0-9._+-]*[A-Za-z0-9_+-])?", text)
+    return f"{name}-{text if is_plain and len(text) <= 20 else digest(value)[:12]}"
 
 
 def _file_name(*parts: str) -> str:

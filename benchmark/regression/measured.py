@@ -11,6 +11,7 @@ from kbench.errors import KbenchError
 from kbench.protocol import word_for
 from kbench.recipe import plain
 from kbench.report.document import Result, TrialRow
+from kbench.report.format import task_name
 from kbench.statistics.brackets import Bracket
 from kbench.study.parameters import lengths_text
 from kbench.study.request import backend_options
@@ -70,12 +71,10 @@ def read(result: Result, command: str | None = None) -> Measured:
     identity = {
         name: getattr(result, name)
         for name in ("model", "backend", "task", "task_params", "supervision", "protocol",
-                     "lengths", "distribution")
+                     "lengths", "distribution", "hold_out_pairs")
     }  # fmt: skip
     over, span = result.distribution, lengths_text(result.lengths, dash=" to ", comma=", ")
-    params = " ".join(f"{name}={value}" for name, value in result.task_params.items())
-    task = f"{result.task} {params}".rstrip()
-    words = [result.model, task, result.supervision, over, f"lengths {span}"]
+    words = [result.model, task_name(result), result.supervision, over, f"lengths {span}"]
     n_star = {
         length: {row.seed: row.bracket() for row in found.per_seed}
         for length, found in result.n_star.items()
@@ -131,6 +130,8 @@ def _command(result: Result) -> str:
     }
     if result.distribution:
         options["--distribution"] = result.distribution
+    if result.hold_out_pairs is not None:
+        options["--hold-out-pairs"] = f"{result.hold_out_pairs:g}"
     settings = [x for k, v in result.task_params.items() for x in ("--set", f"{k}={v}")]
     backend = backend_options(result.model, result.backend)
     return shlex.join(["kbench", "run", *itertools.chain(*options.items()), *settings, *backend])

@@ -11,7 +11,7 @@ from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from kbench.errors import KbenchError
 from kbench.report.document import Result, TrialRow
-from kbench.report.format import lengths_words, parameters_text
+from kbench.report.format import lengths_words, task_name
 from kbench.report.palette import colour
 from kbench.report.plots import (
     STYLE,
@@ -127,9 +127,8 @@ def _panels(results: Iterable[Result]) -> dict[str, list[TrialRow]]:
 
 def _name(result: Result, lengths: Sequence[int]) -> str:
     span = f"n = {lengths_words(lengths)}"
-    task = f"{result.task} {parameters_text(result.task_params)}".rstrip()
     over = f" {result.distribution}" if result.distribution else ""
-    return f"{result.model}, {task}\n{result.supervision}{over}, {span}"
+    return f"{result.model}, {task_name(result)}\n{result.supervision}{over}, {span}"
 
 
 def _grid(count: int) -> tuple[Figure, list["Axes"]]:

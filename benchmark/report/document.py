@@ -261,6 +261,8 @@ class Trials(Part):
 class Result(Settings, Readings):
     """One cell: one model on one task under one supervision, complete or not."""
 
+    hold_out_pairs: float | None = None
+    """The share of pairs of updates that training never sees, if any; no entry has one."""
     complete: bool
     errors: list[str]
     """One line for every trial that broke down."""

@@ -1,12 +1,15 @@
 """How names and numbers are written: in the terminal, on boards, pages and plots alike."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kbench.statistics.brackets import Bracket
 from kbench.statistics.likelihood import Interval
 from kbench.study.cell import Cell
 from kbench.study.parameters import lengths_text
+
+if TYPE_CHECKING:
+    from kbench.report.document import Result
 
 
 def model_name(cell: Cell) -> str:
@@ -14,9 +17,11 @@ def model_name(cell: Cell) -> str:
     return cell.model if cell.backend == "torch" else f"{cell.model} ({cell.backend})"
 
 
-def task_name(cell: Cell) -> str:
-    """Task and parameters, as in `modadd m=3`."""
-    return f"{cell.task} {parameters_text(cell.task_params)}".rstrip()
+def task_name(of: "Cell | Result") -> str:
+    """Task and parameters, as in `modadd m=3`, or `modadd m=3, 10 % of pairs held out`."""
+    name = f"{of.task} {parameters_text(of.task_params)}".rstrip()
+    share = of.hold_out_pairs
+    return name if share is None else f"{name}, {percent(share)} of pairs held out"
 
 
 def lengths_words(lengths: Sequence[int]) -> str:

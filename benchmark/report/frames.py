@@ -16,6 +16,7 @@ from kbench.report.format import (
     kappa_text,
     parameters_text,
     percent,
+    task_name,
 )
 from kbench.statistics.likelihood import Interval
 from kbench.study.parameters import lengths_text
@@ -34,6 +35,7 @@ def _cell(result: Result) -> Row:
         "task_params": parameters_text(result.task_params),
         "supervision": result.supervision,
         "distribution": result.distribution,
+        "hold_out_pairs": result.hold_out_pairs,
         "protocol": result.protocol,
         "lengths": lengths_text(result.lengths),
         "backend": result.backend,
@@ -172,8 +174,8 @@ COLUMNS = {
                       "normalised"),
 }  # fmt: skip
 """After those that say which cell it is; there where there is no row, too."""
-_CELL = ("model", "task", "task_params", "supervision", "distribution", "protocol", "lengths",
-         "backend", "complete")  # fmt: skip
+_CELL = ("model", "task", "task_params", "supervision", "distribution", "hold_out_pairs",
+         "protocol", "lengths", "backend", "complete")  # fmt: skip
 FORMATS = ("csv", "parquet", "latex", "markdown")
 
 
@@ -224,7 +226,7 @@ def printed(results: Sequence[Result], what: str) -> tuple[list[str], list[list[
         return head, [
             [
                 result.model,
-                f"{result.task} {parameters_text(result.task_params)}".rstrip(),
+                task_name(result),
                 result.supervision,
                 str(kappa.over_seeds.seeds),
                 *((_reach_text(result), str(kappa.up_to)) if by_length else ()),
@@ -243,7 +245,7 @@ def printed(results: Sequence[Result], what: str) -> tuple[list[str], list[list[
         return head, [
             [
                 result.model,
-                f"{result.task} {parameters_text(result.task_params)}".rstrip(),
+                task_name(result),
                 result.supervision,
                 length,
                 bracket_text(n_star.bracket()),

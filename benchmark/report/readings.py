@@ -41,6 +41,7 @@ def settings(run: CellRun) -> dict[str, Any]:
         "lengths": list(cell.lengths),
         "distribution": cell.distribution,
         "seeds": list(run.seeds),
+        "hold_out_pairs": cell.hold_out_pairs,
         "extrapolate": list(cell.extrapolate),
     }
 

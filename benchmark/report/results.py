@@ -105,4 +105,5 @@ class Results(Sequence[Result]):
 def _names(result: Result) -> set[str]:
     """What a result may be asked for by."""
     parts = {result.model, result.task, result.supervision, result.protocol, result.backend}
-    return parts | ({result.distribution} if result.distribution else set())
+    parts |= {result.distribution} if result.distribution else set()
+    return parts | ({"held-out pairs"} if result.hold_out_pairs is not None else set())

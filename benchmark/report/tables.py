@@ -27,12 +27,13 @@ from kbench.study.searches import CellRun
 
 
 def tables(runs: Sequence[CellRun]) -> RenderableType:
-    """κ and N* of every cell, per protocol and set of lengths; then what was tested."""
-    groups: dict[tuple[str, Lengths], list[CellRun]] = {}
+    """κ and N* of every cell, per protocol, set of lengths and split; then what was tested."""
+    groups: dict[tuple[str, Lengths, float | None], list[CellRun]] = {}
     for run in runs:
-        groups.setdefault((run.cell.protocol.id, run.cell.lengths), []).append(run)
+        split = run.cell.protocol.id, run.cell.lengths, run.cell.hold_out_pairs
+        groups.setdefault(split, []).append(run)
     parts: list[RenderableType] = []
-    for (protocol, lengths), group in groups.items():
+    for (protocol, lengths, _), group in groups.items():
         span = f"lengths {lengths_words(lengths)}, protocol {protocol}"
         if shared := _untested(run for run in group if run.cell.distribution is None):
             parts.append(_kappa_table(shared, f"Sharing factor κ: {span}"))

@@ -7,15 +7,16 @@ lengths, that last one alone.
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from kbench import protocol as protocols
+from kbench.data.pairs import held_out_of
 from kbench.data.splits import Shares, universe
 from kbench.protocol import Protocol
 from kbench.registry import models, tasks
 from kbench.statistics.search import Probe
-from kbench.trial import Trial
+from kbench.trial import Trial, canonical_json
 
 Lengths = tuple[int, ...]
 PLENTY = 1 << 62
@@ -45,6 +46,10 @@ class Cell:
     """Of the lengths, for N* alone; None for κ, which is over `uniform`."""
     extrapolate: tuple[int, ...] = ()
     """Lengths at which the models of the joint search are tested."""
+    hold_out_pairs: float | None = None
+    """The share of pairs of updates that training never sees, if any (`kbench.data.pairs`)."""
+    held_out: Mapping[int, int] = field(default_factory=dict)
+    """Samples of each length that hold such a pair: those for validation."""
 
     @staticmethod
     def of(
@@ -56,27 +61,40 @@ class Cell:
         protocol: Protocol,
         size: Mapping[str, Any] | None = None,
         backend: str = "torch",
+        hold_out_pairs: float | None = None,
         **others: Any,
     ) -> "Cell":
-        """The cell of a registered model, of its preset size by default, on a registered task."""
-        instance = tasks[task].cls(**task_params)
+        """The cell of a registered model, of its preset size by default, on a registered task.
+
+        Raises KbenchError where pairs are to be held out and cannot be.
+        """
+        instance, version = tasks[task].cls(**task_params), tasks[task].version
+        held_out = {}
+        if hold_out_pairs is not None:
+            pairs = held_out_of(task, version, canonical_json(task_params), hold_out_pairs)
+            held_out = pairs.sizes(lengths)
         return Cell(
             model=model,
             model_version=models[model].version,
             size=models[model].preset(protocol.presets) if size is None else size,
             backend=backend,
             task=task,
-            task_version=tasks[task].version,
+            task_version=version,
             task_params=task_params,
             lengths=lengths,
             universes={n: min(universe(instance, n), PLENTY) for n in lengths},
             protocol=protocol,
+            hold_out_pairs=hold_out_pairs,
+            held_out=held_out,
             **others,
         )
 
     def spec(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return dataclasses.asdict(self)
+        """As plain JSON values, without what says that no pairs are held out."""
+        spec = dataclasses.asdict(self)
+        if self.hold_out_pairs is None:
+            del spec["hold_out_pairs"], spec["held_out"]
+        return spec
 
     @staticmethod
     def from_spec(spec: Mapping[str, Any]) -> "Cell":
@@ -86,6 +104,7 @@ class Cell:
                 **spec,
                 "lengths": tuple(spec["lengths"]),
                 "universes": {int(n): size for n, size in spec["universes"].items()},
+                "held_out": {int(n): size for n, size in spec.get("held_out", {}).items()},
                 "seeds": tuple(spec["seeds"]),
                 "extrapolate": tuple(spec["extrapolate"]),
                 "protocol": protocols.from_dict(spec["protocol"], "in the store"),
@@ -143,6 +162,7 @@ class Cell:
             distribution=self.over(lengths),
             max_validation=training.max_validation,
             max_validation_fraction=training.max_validation_fraction,
+            held_out={n: self.held_out[n] for n in lengths if self.held_out},
         )
 
     def trial(self, lengths: Lengths, seed: int, probe: Probe) -> Trial:
@@ -163,4 +183,5 @@ class Cell:
             seed=seed,
             protocol=self.protocol.id,
             training=self.protocol.training,
+            hold_out_pairs=self.hold_out_pairs,
         )

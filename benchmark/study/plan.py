@@ -126,9 +126,8 @@ def _from_any_start(
 def _seconds_per_step(cell: Cell, lengths: Lengths, device: str) -> float:
     from kbench.training.loop import seconds_per_step
 
-    there_are = sum(cell.universes[n] for n in lengths)
     recipe = cell.protocol.recipes[0]
-    probe = Probe(n_samples=min(recipe.batch_size, there_are // 2), recipe=recipe)
+    probe = Probe(min(recipe.batch_size, cell.shares(lengths).n_training), recipe)
     try:
         with one_thread():
             # As many at once as the run trains together.

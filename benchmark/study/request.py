@@ -27,6 +27,8 @@ HELP = {
     "seeds": "Number of seeds. Default: the protocol's, which may add some while κ is open.",
     "distribution": "fixed, uniform or short-to-long: N* over all lengths together under this "
     "distribution, in training and validation alike, without κ; repeatable.",
+    "hold-out-pairs": "The share of pairs of updates, each after its state, that training never "
+    "sees and every validation sample holds, as in 0.1.",
     "extrapolate": "Test what the joint search trained at other lengths, as in 2x,4x,500.",
     "match": "`params`: rescale widths to the reference's parameter count within 5 %.",
     "reference": "Model to match. Default: the first --model.",
@@ -54,6 +56,7 @@ class Request:
     """Of the tasks, by name; texts are read as the command line reads them."""
     seeds: int | None = None
     distributions: tuple[str, ...] = ()
+    hold_out_pairs: float | None = None
     extrapolate: Sequence[int | str] | int | str | None = None
     match: str | None = None
     reference: str | None = None
@@ -72,6 +75,7 @@ class Request:
         task_params: Mapping[str, Any] | None = None,
         seeds: int | None = None,
         distribution: str | Sequence[str] | None = None,
+        hold_out_pairs: float | None = None,
         extrapolate: Sequence[int | str] | int | str | None = None,
         match: str | None = None,
         reference: str | None = None,
@@ -96,6 +100,7 @@ class Request:
             task_params=dict(task_params or {}),
             seeds=whole("seeds", seeds),
             distributions=_names("distribution", distribution),
+            hold_out_pairs=share_of_pairs(hold_out_pairs),
             extrapolate=extrapolate,
             match=match and _text("match", match),
             reference=reference and _text("reference", reference),
@@ -168,6 +173,7 @@ class Request:
                     self.seeds or (protocol.seeds.count if distribution else None)
                 ),
                 distribution=distribution,
+                hold_out_pairs=self.hold_out_pairs,
                 extrapolate=tested[task.name],
             )
             for task in task_entries
@@ -269,6 +275,13 @@ def _text(what: str, given: Any) -> str:
     if not isinstance(given, str):
         raise KbenchError(f"{what} must be a text, got {given!r}")
     return given
+
+
+def share_of_pairs(given: Any) -> float | None:
+    """A share or None; raises KbenchError for anything else."""
+    if given is None or (type(given) is float and 0 < given < 1):
+        return given
+    raise KbenchError(f"--hold-out-pairs is a share between 0 and 1, as in 0.1, got {given!r}")
 
 
 def whole(what: str, given: Any) -> int | None:

@@ -28,12 +28,11 @@ class SeedSearch:
         """To begin above a guess, at the top without one; recipes in the protocol's order."""
         shares = cell.shares(lengths)
         rule = cell.protocol.search
-        n_validation = shares.n_validation
-        available = sum(shares.universes.values()) - n_validation
         # Without a validation sample (a universe of four) there is nothing to decide by.
-        largest = min(available, rule.n_max) if n_validation else 0
-        self._universe = cell.universes[lengths[0]] if len(lengths) == 1 else None
-        self._has_all = available <= rule.n_max
+        largest = min(shares.n_training, rule.n_max) if shares.n_validation else 0
+        is_bounded = len(lengths) == 1 and not cell.held_out
+        self._universe = cell.universes[lengths[0]] if is_bounded else None
+        self._has_all = shares.n_training <= rule.n_max
         self.largest = largest
         self.search = Search(recipes or cell.protocol.recipes, path_for(rule, largest, guess))
         self.passes = Counter[Recipe]()
@@ -71,7 +70,8 @@ class SeedSearch:
 
         Where even all training samples fail, N* still does not exceed the universe: whoever has
         seen every sample of a length knows it. For several lengths together that says nothing
-        about sharing, so there the bracket stays open.
+        about sharing, so there the bracket stays open; so it does where pairs are held out, since
+        whoever has seen every training sample has seen none of these.
         """
         bracket = self.search.bracket or self.search.known()
         if bracket.low is not None and not self._best(bracket.low).tells:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kbench.data.splits import Source, stream, universe
+from kbench.data.splits import Source
 from kbench.data.supervision import Rows, laid_out, steps_of
 from kbench.training.modules import has_extend
 
@@ -38,16 +38,16 @@ def accuracy(
     An answer is right when all of its tokens are. The model says as many words as the chain has.
     `on_word` is called before each forward pass, and may raise to give the test up.
     """
-    count = min(SAMPLES, universe(source.task, n))
-    tokens, targets, is_own, is_answer = _rows(source, n, stream(source.task, n, seed, count))
+    digits = source.beyond(n, seed, SAMPLES)
+    tokens, targets, is_own, is_answer = _rows(source, n, digits)
     right = 0
     rows = max(1, CHUNK_TOKENS // tokens.shape[1])
-    for start in range(0, count, rows):
+    for start in range(0, len(digits), rows):
         part = slice(start, start + rows)
         chunk_BT = torch.from_numpy(np.maximum(tokens[part], 0)).to(device).long()
         said = _say(model, chunk_BT, is_own[part], on_word).cpu().numpy()
         right += int(((said == targets[part]) | ~is_answer[part]).all(axis=1).sum())
-    return right / count
+    return right / len(digits)
 
 
 def _rows(source: Source, n: int, digits: np.ndarray) -> Rows:

@@ -359,3 +359,4 @@ def test_list_says_what_is_known_of_a_models_expressivity_where_asked(tmp_path):
     listed = kbench("list", "models", "-v", cwd=tmp_path, env=wide).stdout
     assert "expressivity" in listed
     assert "no parity" in listed
+    assert listed.index(" xlstm ") < listed.index(" hybrid ")  # whose state grows

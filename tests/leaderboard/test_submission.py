@@ -1,14 +1,17 @@
 """From the store to an entry, and what is turned away."""
 
 import dataclasses
+import re
 
 import pytest
 from conftest import FakeExecutor, board_cell, invented_result, learned_from, made_up, measured
 
 from kbench import protocol as protocols
 from kbench.errors import KbenchError
-from kbench.leaderboard import submission
-from kbench.leaderboard.place import command
+from kbench.leaderboard import board, submission
+from kbench.leaderboard.checking.validation import validate
+from kbench.leaderboard.entry import text_of
+from kbench.leaderboard.place import command, location
 from kbench.leaderboard.submission import build
 from kbench.recipe import plain
 from kbench.study.driver import Driver
@@ -112,9 +115,6 @@ def test_real_training_makes_an_entry_that_is_true(store, tmp_path, monkeypatch)
     cell = board_cell(model="rnn", lengths=(3, 4), extrapolate=(8,))
     for _ in Driver([cell], store, InProcess()).run():
         pass
-    from kbench.leaderboard.entry import text_of
-    from kbench.leaderboard.place import location
-
     path = tmp_path / "leaderboards" / location(cell)
     path.parent.mkdir(parents=True)
     path.write_text(text_of(build(cell, store)), "utf-8")
@@ -165,6 +165,10 @@ CLEAN = {"revision": "0123456789" * 4, "dirty": False}
     ({"seeds": (1,)}, CLEAN, "1 seeds, quick-1 has 3"),
     ({"model": "mödel.py:M"}, CLEAN, "'own.mödel.M' makes no file name"),
     ({"size": {"width": 8, "layers": 1}}, CLEAN, "compares presets"),
+    ({"hold_out_pairs": 0.1}, CLEAN, "boards do not mix splits"),
+    ({"task": "automaton", "task_params": {"regex": "(01)*"}}, CLEAN, None),
+    ({"task": "automaton", "task_params": {"regex": "0|" * 50 + "1"}}, CLEAN,
+     "task_params.regex: Value error, an entry holds whole numbers to 4,096"),
     ({"lengths": tuple(range(2, 90))}, CLEAN, "lengths: List should have at most 50 items"),
     ({}, {"revision": None, "dirty": None}, "no clone of its repository"),
     ({}, CLEAN | {"dirty": True}, "uncommitted changes"),
@@ -177,3 +181,34 @@ def test_what_is_refused_is_said_before_anything_is_measured(monkeypatch, change
     found = submission.refusal(cell)
     assert (found is None) == (reason is None), found
     assert (reason or "") in (found or "")
+
+
+OWN_AUTOMATA = (
+    {"regex": "(01)*|0*(1|00)+"}, {"regex": "(01)*"}, {"name": "S3"},
+    {"table": [[0, 1], [1, 0]]}, {"table": [[1, 0], [1, 0]]},
+)  # fmt: skip
+
+
+def test_tasks_with_parameters_that_make_no_file_name_have_places_of_their_own():
+    cells = [board_cell(task="automaton", task_params=params) for params in OWN_AUTOMATA]
+    names = [location(cell).parent.parent.name for cell in cells]
+    assert names[2] == "automaton.name-S3.3-5"
+    assert len({*names}) == len(names)
+    for name in {*names} - {names[2]}:
+        assert re.fullmatch(r"automaton\.(regex|table)-[0-9a-f]{12}\.3-5", name)
+    # A table is the same one as a tuple, which Python may give.
+    other = board_cell(task="automaton", task_params={"table": ((0, 1), (1, 0))})
+    assert location(other) == location(cells[3])
+
+
+@pytest.mark.parametrize("params", [OWN_AUTOMATA[0], OWN_AUTOMATA[3]], ids=str)
+def test_an_entry_of_an_automaton_of_ones_own_is_made_and_holds(store, tmp_path, params):
+    cell = board_cell(task="automaton", task_params=params)
+    measured(cell, store, learned_from(lambda trial: 5))
+    path = tmp_path / "leaderboards" / location(cell)
+    path.parent.mkdir(parents=True)
+    path.write_text(text_of(build(cell, store)), "utf-8")
+    (found,) = validate([path], tmp_path / "leaderboards")
+    assert found.problems == ()
+    (row,) = board.load(tmp_path / "leaderboards")
+    assert row.run.cell == cell

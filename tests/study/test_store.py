@@ -72,6 +72,7 @@ def test_every_part_of_a_trial_is_part_of_its_key(cell):
         "lengths": (3, 4),
         "distribution": "short-to-long",
         "tested": (10,),
+        "hold_out_pairs": 0.1,
         "n_samples": 9,
         "recipe": plain(0.011, 64),
         "seed": 2,

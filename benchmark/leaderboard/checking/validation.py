@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import hashlib
 import itertools
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -251,12 +252,12 @@ def _reasons(row: Row, eps: float) -> Sequence[str]:
 
 
 def _chance(cell: Cell, n: int) -> float:
-    return _chance_of(cell.task, tuple(sorted(cell.task_params.items())), n)
+    return _chance_of(cell.task, canonical_json(cell.task_params), n)
 
 
 @functools.cache
-def _chance_of(task: str, params: tuple[tuple[str, Any], ...], n: int) -> float:
-    return chance(tasks[task].cls(**dict(params)), n)
+def _chance_of(task: str, params: str, n: int) -> float:
+    return chance(tasks[task].cls(**json.loads(params)), n)
 
 
 def _why_digest(row: Row, trial: Trial, cell: Cell) -> str:
@@ -292,7 +293,7 @@ def _data_problems(rows: Sequence[Row], cell: Cell) -> Iterator[str]:
     for row in rows:
         lengths = tuple(row.lengths)
         train, validation, histogram, seen = _data(
-            cell.task, tuple(sorted(cell.task_params.items())), cell.supervision, lengths,
+            cell.task, canonical_json(cell.task_params), cell.supervision, lengths,
             cell.over(lengths), training.max_validation, training.max_validation_fraction,
             row.n_samples, row.seed,
         )  # fmt: skip
@@ -314,7 +315,7 @@ def _data_problems(rows: Sequence[Row], cell: Cell) -> Iterator[str]:
 
 @functools.lru_cache(maxsize=100_000)
 def _data(
-    task: str, params: tuple[tuple[str, Any], ...], supervision: str, lengths: tuple[int, ...],
+    task: str, params: str, supervision: str, lengths: tuple[int, ...],
     distribution: str, max_validation: int, fraction: float, n_samples: int, seed: int,
 ) -> tuple[str, str, tuple[tuple[str, int], ...], float]:  # fmt: skip
     """Digests of both splits, the histogram of training, what of validation training holds.
@@ -322,7 +323,7 @@ def _data(
     Models share their data.
     """
     source = Source(
-        task=tasks[task].cls(**dict(params)), supervision=supervision, lengths=lengths,
+        task=tasks[task].cls(**json.loads(params)), supervision=supervision, lengths=lengths,
         distribution=distribution, max_validation=max_validation,
         max_validation_fraction=fraction,
     )  # fmt: skip
