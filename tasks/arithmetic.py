@@ -22,11 +22,11 @@ OPERATORS = "+-*"
 )
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModularArithmetic(Task):
-    """x_k is an operator, + - or *, and a number; s_k is the value of all that has been read, mod m.
+    """x_k is an operator, + - or *, and a number; s_k is the value of all read so far, mod m.
 
-    Products bind first (arXiv 2207.02098, "modular arithmetic (simple)"). A number stands before the
-    first update, so that n updates are 2 n + 1 tokens. With m = 5, the inputs 2 - 3, - 3, * 2 have the
-    states 4 1 3.
+    Products bind first (arXiv 2207.02098, "modular arithmetic (simple)"). A number stands before
+    the first update, so that n updates are 2 n + 1 tokens. With m = 5, the inputs 2 -3 -3 *2 have
+    the states 4 1 3.
     """
 
     m: int
@@ -45,7 +45,7 @@ class ModularArithmetic(Task):
         return (self.m, *(len(OPERATORS) * self.m,) * n)
 
     def simulate(self, digits: np.ndarray, n: int) -> Steps:
-        """A sum of terms is complete, to which the present term, a signed product, is still added."""
+        """The value is what is complete, plus the present term, which may still be multiplied."""
         operators, numbers = np.divmod(digits[:, 1:], self.m)
         complete, term = np.zeros(len(digits), dtype=np.int64), digits[:, 0].astype(np.int64)
         states = np.empty((len(digits), n), dtype=np.int64)

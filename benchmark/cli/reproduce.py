@@ -23,10 +23,10 @@ def reproduce(
     store: StoreOption = Path(STORE),
     as_json: JsonOption = False,
 ) -> int:
-    """Run published experiments again, and show each published figure beside the one measured here.
+    """Run published experiments again: each published figure beside the one measured here.
 
-    Without names: list them, with what came of those whose runs came with kbench. Every finished run
-    is stored, and the same command resumes.
+    Without names: list them, with what came of those whose runs came with kbench. Every finished
+    run is stored, and the same command resumes.
     """
     stdout = claim_stdout() if as_json else None
     if names and everything:

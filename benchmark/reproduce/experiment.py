@@ -85,6 +85,8 @@ class Experiment:
     models: Mapping[str, Mapping[str, Any]]
     """Sizes by name."""
     figures: tuple[Figure, ...]
+    again: bool = False
+    """Its figures are those of another experiment, and are not counted twice."""
 
     @property
     def id(self) -> str:
