@@ -8,7 +8,7 @@ import typer
 
 from kbench.cli.console import claim_stdout, out, print_json, say
 from kbench.cli.options import JsonOption, SeedsOption, StoreOption, WorkersOption
-from kbench.errors import KbenchError
+from kbench.errors import KbenchError, unknown
 from kbench.study.executors.choice import starts
 from kbench.study.request import STORE
 
@@ -18,6 +18,9 @@ def reproduce(
         list[str] | None, typer.Argument(help="Which experiments; none lists them all.")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Run every experiment.")] = False,
+    model: Annotated[
+        list[str] | None, typer.Option("--model", help="Train only this one of their models.")
+    ] = None,
     seeds: SeedsOption = None,
     workers: WorkersOption = None,
     store: StoreOption = Path(STORE),
@@ -52,10 +55,15 @@ def reproduce(
     from kbench.reproduce.running import run, stored
     from kbench.study.store import Store
 
+    their = {name for of in chosen for name in of.models}
+    for name in model or ():
+        if name not in their:
+            raise unknown("model of these experiments", name, their)
     trials = {of.name: of.trials(seeds) for of in chosen}
+    wanted = [t for of in trials.values() for t in of if not model or t.model in model]
     with Store(store) as kept, interruptible(say) as stopping:
         with start(stopping, False) as executor:
-            run([t for of in trials.values() for t in of], kept, executor, stopping, say)
+            run(wanted, kept, executor, stopping, say)
         runs = {
             of.name: {
                 trial.key(): Run.of(trial, result)
