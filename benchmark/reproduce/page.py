@@ -45,9 +45,7 @@ def page(found: Found, why: Mapping[str, Mapping[str, str]]) -> str:
 
 def _section(of: Experiment, readings: list[Reading], why: Mapping[str, str]) -> Iterator[str]:
     runs = committed(of.name).values()
-    hours = (
-        f", {sum(run.wall_s for run in runs) / 3600:.1f} hours of one core that did other work too"
-    )
+    hours = sum(run.wall_s for run in runs) / 3600
     not_run = "" if runs else " **Not run yet.**"
     yield from (f"## {of.name}", "", f"{of.title}. {of.source.rstrip('.')}.", "")
     yield from (f"*Scaled down:* {of.scaled_down}{not_run}", "")
