@@ -1,7 +1,8 @@
 """What an experiment is: a set-up and the figures that were published of it, from a YAML file."""
 
 import importlib.resources
-from collections.abc import Mapping, Sequence
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,12 @@ from kbench.recipe import Recipe
 from kbench.trial import Trial
 
 SCORES = ("answers", "positions")
-OVER = ("mean", "median", "best")
+OVER: Mapping[str, Callable[[Sequence[float]], float]] = {
+    "mean": statistics.fmean,
+    "median": statistics.median,
+    "best": max,
+}
+"""What is published of several runs."""
 ROUNDING = 5e-4
 """Figures are published with three decimals."""
 

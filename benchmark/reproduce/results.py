@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kbench.reproduce.experiment import FOLDER, Experiment, Figure, lengths_read, load
+from kbench.reproduce.experiment import FOLDER, OVER, Experiment, Figure, lengths_read
 from kbench.trial import Trial, TrialResult
 
 SCHEMA_VERSION = 1
@@ -81,8 +81,7 @@ class Reading:
     @property
     def here(self) -> float | None:
         """Over the runs as the figure is; None where there are none."""
-        over = {"mean": statistics.fmean, "median": statistics.median, "best": max}
-        return over[self.figure.over](self.each) if self.each else None
+        return OVER[self.figure.over](self.each) if self.each else None
 
     @property
     def complete(self) -> bool:
@@ -153,8 +152,3 @@ def committed(name: str) -> dict[str, Run]:
         run["key"]: Run(**run | {"accuracy": {n: tuple(a) for n, a in run["accuracy"].items()}})
         for run in runs
     }
-
-
-def committed_readings(name: str) -> list[Reading]:
-    """Every figure of an experiment, as the runs that came with the package have it."""
-    return read(load(name), committed(name))

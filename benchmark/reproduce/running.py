@@ -3,9 +3,10 @@
 import time
 from collections.abc import Callable, Sequence
 
+from kbench.reproduce.results import Run
 from kbench.study.executors import Executor
 from kbench.study.store import Store
-from kbench.trial import Trial, TrialResult
+from kbench.trial import Trial
 
 
 def run(
@@ -40,7 +41,7 @@ def run(
             )
 
 
-def stored(trials: Sequence[Trial], store: Store) -> dict[str, TrialResult]:
-    """The results that a store has of these trials, by key."""
-    found = {trial.key(): store.get(trial.key()) for trial in trials}
-    return {key: result for key, result in found.items() if result}
+def stored(trials: Sequence[Trial], store: Store) -> dict[str, Run]:
+    """What a store has of these trials, by key."""
+    found = ((trial, store.get(trial.key())) for trial in trials)
+    return {trial.key(): Run.of(trial, result) for trial, result in found if result}

@@ -88,7 +88,7 @@ def test_a_stopped_experiment_goes_on_where_it_was(tmp_path):
         assert len(said) == len(trials) == len(stored(trials, store))
         run(trials, store, InProcess(), lambda: False, said.append)
         assert len(said) == len(trials)
-        runs = {t.key(): Run.of(t, store.get(t.key())) for t in trials}
+        runs = stored(trials, store)
     assert document(good, runs, "")["complete"]
     assert all(reading.within is not None for reading in read(good, runs))
 
