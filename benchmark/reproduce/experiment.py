@@ -47,7 +47,8 @@ class Figure:
     """Of the runs: `mean`, `median` or `best`."""
     at: tuple[int, ...] = ()
     """Lengths whose accuracies are averaged; with the score `positions` the last position."""
-    note: str = ""
+    again: bool = False
+    """The same figure stands elsewhere too, beside another model or set-up: it counts once."""
 
     def holds(self, here: float, test_error: float) -> bool:
         """Is the value measured here within what was published?
@@ -91,8 +92,6 @@ class Experiment:
     models: Mapping[str, Mapping[str, Any]]
     """Sizes by name."""
     figures: tuple[Figure, ...]
-    again: bool = False
-    """Its figures are those of another experiment, and are not counted twice."""
 
     @property
     def id(self) -> str:

@@ -27,8 +27,8 @@ def misses() -> dict[str, dict[str, str]]:
 
 def summary(found: Found) -> str:
     """How many there are, how many are measured completely, and how many of these are within."""
-    counted = [reading for of, readings in found if not of.again for reading in readings]
-    judged = [reading.within for reading in counted if reading.within is not None]
+    counted = [r for _, readings in found for r in readings if not r.figure.again]
+    judged = [r.within for r in counted if r.within is not None]
     return (
         f"Of {len(counted)} published figures, {len(judged)} are measured completely, "
         f"{sum(judged)} of these"

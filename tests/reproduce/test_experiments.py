@@ -60,7 +60,7 @@ def test_a_figure_is_read_at_all_lengths_tested_where_it_says_no_other():
         ("seeds: 2", "seed: 2", "unknown field .* 'seed'; did you mean 'seeds'"),
         ("spread: 0.1", "spraed: 0.1", "did you mean 'spread'"),
         ("spread: 0.1", "spread: 0.1, tolerance: 0.1", "a spread, a tolerance or a bound"),
-        ("spread: 0.1", "note: none", "a spread, a tolerance or a bound"),
+        ("spread: 0.1", "again: true", "a spread, a tolerance or a bound"),
         ("model: lstm", "model: gru", "a figure is of one of its models"),
         ("at: [4, 8]", "at: [4, 9]", "a figure is read where there are tests"),
         ("score: answers", "score: answer", "score must be one of answers, positions"),
