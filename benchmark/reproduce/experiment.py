@@ -9,11 +9,12 @@ from typing import Any
 import yaml
 
 from kbench.errors import KbenchError, unknown
-from kbench.frozen import build
+from kbench.frozen import build, mapping
 from kbench.protocol import Training
 from kbench.recipe import Recipe
 from kbench.trial import Trial
 
+FOLDER = importlib.resources.files("kbench.reproduce")
 SCORES = ("answers", "positions")
 OVER: Mapping[str, Callable[[Sequence[float]], float]] = {
     "mean": statistics.fmean,
@@ -140,9 +141,6 @@ def _backend(model: str) -> str:
     return [b for b in backends(models[model]) if not missing(b, "cpu")][-1]
 
 
-FOLDER = importlib.resources.files("kbench.reproduce")
-
-
 def names() -> list[str]:
     """Every packaged experiment."""
     files = (FOLDER / "experiments").iterdir()
@@ -158,12 +156,15 @@ def load(name: str) -> Experiment:
 
 def from_text(text: str, where: str) -> Experiment:
     """An experiment from YAML; raises KbenchError for what is unknown, missing or out of place."""
-    top = dict(yaml.safe_load(text))
-    top["lengths"], top["tested"] = _lengths(top["lengths"]), _lengths(top["tested"])
-    top["recipe"] = build(Recipe, {"name": where} | top["recipe"], f"{where}: recipe")
-    top["training"] = build(Training, {"futility": None} | top["training"], f"{where}: training")
-    shared = {"at": top["tested"] if top["score"] == "answers" else ()} | top.pop("of_all", {})
-    top["figures"] = tuple(_figure(shared | of, where) for of in top["figures"])
+    top = dict(mapping(yaml.safe_load(text), where))
+    for name in {"lengths", "tested"} & top.keys():
+        top[name] = _lengths(top[name])
+    recipe = {"name": where} | dict(mapping(top.get("recipe"), f"{where}: recipe"))
+    training = {"futility": None} | dict(mapping(top.get("training"), f"{where}: training"))
+    top["recipe"] = build(Recipe, recipe, f"{where}: recipe")
+    top["training"] = build(Training, training, f"{where}: training")
+    every = top.get("tested", ()) if top.get("score") == "answers" else ()
+    top["figures"] = tuple(_figure({"at": every} | of, where) for of in top.get("figures") or ())
     made = build(Experiment, top, where)
     _look_over(made)
     return made

@@ -58,6 +58,8 @@ def test_a_figure_is_read_at_all_lengths_tested_where_it_says_no_other():
     ("good", "bad", "said"),
     [
         ("seeds: 2", "seed: 2", "unknown field .* 'seed'; did you mean 'seeds'"),
+        ("lengths: {from: 3, to: 5}", "", "missing .*'lengths'"),
+        ("recipe: {", "recip: {", "recipe: expected a mapping"),
         ("spread: 0.1", "spraed: 0.1", "did you mean 'spread'"),
         ("spread: 0.1", "spread: 0.1, tolerance: 0.1", "a spread, a tolerance or a bound"),
         ("spread: 0.1", "again: true", "a spread, a tolerance or a bound"),
