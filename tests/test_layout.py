@@ -22,6 +22,7 @@ ROOMS = [
     {"study"},
     {"report"},
     {"regression"},
+    {"reproduce"},
     {"leaderboard"},
     {"api"},
     {"cli"},

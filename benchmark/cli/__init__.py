@@ -15,6 +15,7 @@ from kbench.cli.export import export
 from kbench.cli.list import list_
 from kbench.cli.merge import merge, repair
 from kbench.cli.new import new_model, new_task
+from kbench.cli.reproduce import reproduce
 from kbench.cli.run import plan, run
 from kbench.cli.sample import sample
 from kbench.cli.scale import scale
@@ -46,6 +47,7 @@ app.command()(check)
 app.command()(new_model)
 app.command()(new_task)
 app.command()(canary)
+app.command()(reproduce)
 app.command()(compare)
 app.command()(submit)
 app.command()(validate)

@@ -24,6 +24,7 @@ from kbench.study.request import Request
 
 if TYPE_CHECKING:
     from kbench.study.cell import Cell
+    from kbench.training.conformance import Check
 
 Rows = list[tuple[str, str | None]]
 CELLS: dict[str, Rows] = {
@@ -36,6 +37,8 @@ with nothing, and what takes four samples to learn moves by chance."""
 OF_A_MODEL: Rows = [("aligned", None), ("cot", "fixed")]
 """The cells of a model asked for by --model."""
 TASK, LENGTHS = "modadd", "4-5"
+PUBLISHED = "quick-parity"
+"""An experiment with one published figure, which kbench's own canary runs as well."""
 
 
 def canary(
@@ -60,7 +63,8 @@ def canary(
 ) -> int:
     """Measure a few small cells anew, and check their models: what `kbench compare` compares.
 
-    Exit code 1 if a model fails a check or a trial breaks down.
+    One published figure is among the checks. Exit code 1 if a model fails a check or a trial
+    breaks down.
     """
     stdout = claim_stdout() if as_json else None
     start = starts("local", None, workers, "cpu")
@@ -80,6 +84,8 @@ def canary(
 
     with one_thread():
         checks = {s.entry.name: check(s) for s in subjects([*of_models], "canary", TASK)}
+    if not model:
+        checks |= _published()
     failed = {name: [c.name for c in of if not c.passed] for name, of in checks.items()}
     with tempfile.TemporaryDirectory() as temporary:
         place = store or Path(temporary)
@@ -126,6 +132,28 @@ def canary(
     if not quiet:
         say(f"result written to {output}. Compare it with an earlier one: kbench compare")
     return 1 if broken or any(failed.values()) else 0
+
+
+def _published() -> "dict[str, list[Check]]":
+    """Does a published figure come out? By model, trained here and now."""
+    from kbench import reproduce
+    from kbench.reproduce.results import Run, read
+    from kbench.reproduce.tables import here, published, what
+    from kbench.study.executors.local import run_cohort
+    from kbench.training.conformance import Check
+
+    of = reproduce.load(PUBLISHED)
+    runs = {t.key(): Run.of(t, result) for t in of.trials() for result in run_cohort([t])}
+    return {
+        r.figure.model: [
+            Check(
+                name="published",
+                passed=bool(r.within),
+                detail=f"{of.title}: {what(of, r.figure)} {published(r.figure)}, here {here(r)}",
+            )
+        ]
+        for r in read(of, runs)
+    }
 
 
 def _cells(of_models: Mapping[str, Rows], seeds: int | None) -> "list[Cell]":

@@ -42,7 +42,9 @@ def test_it_measures_two_kinds_of_models_with_every_trial(tmp_path):
     assert document["command"] == "kbench canary"
     results = document["results"]
     models = [result["model"] for result in results]
-    assert models == [*document["checks"]] == ["lstm", "transformer"]
+    assert [*models, "deltanet"] == [*document["checks"]] == ["lstm", "transformer", "deltanet"]
+    (published,) = document["checks"]["deltanet"]
+    assert (published["name"], published["passed"]) == ("published", True)
     for result in results:
         assert result["complete"]
         assert result["checks_failed"] == result["errors"] == []

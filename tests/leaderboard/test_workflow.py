@@ -152,7 +152,7 @@ def test_only_entries_that_the_pull_request_brings_are_validated(tmp_path):
 
 
 def test_the_site_is_published_by_a_job_that_runs_nothing_else():
-    workflow = yaml.safe_load(FILE.with_name("pages.yml").read_text())
+    workflow = yaml.safe_load((FOLDER / "pages.yml").read_text())
     build, publish = (workflow["jobs"][name] for name in ("build", "publish"))
     assert workflow["permissions"] == {"contents": "read"}
     assert "permissions" not in build

@@ -53,10 +53,19 @@ def test_stack_agrees_with_a_list(symbols, n):
         assert (prompt, states, answer) == ([], tops, [*reversed(pile), "end"])
 
 
+@pytest.mark.parametrize(("m", "n"), [(2, 1), (3, 6), (5, 20), (11, 4)])
+def test_arithmetic_agrees_with_python_on_what_was_read(m, n):
+    for prompt, updates, states, answer in told(make("arithmetic", m=m), n):
+        read = [*prompt, *(token for update in updates for token in update)]
+        values = [str(eval("".join(read[: 2 * k + 3])) % m) for k in range(n)]
+        assert (states, answer) == ([[value] for value in values], [values[-1]])
+
+
 LONGEST = [
     ("stack", {"symbols": 2}, lambda n: 3**n, (1, 3, 6)),
     ("flipflop", {"values": 2}, lambda n: 2 * 5 ** (n - 1), (2, 3, 5)),
     ("addition", {"base": 3, "figures": 2}, lambda n: 9**n, (2, 4)),
+    ("arithmetic", {"m": 2}, lambda n: 2 * 6**n, (1, 3)),
 ]
 
 
@@ -83,6 +92,7 @@ DOCSTRINGS = [
     ("stack", {"symbols": 2}, ["+a+b+apop", "abab", "baend"], 4),
     ("flipflop", {"values": 2}, ["w1i0rw0i1r", "10", "0"], 5),
     ("addition", {"base": 10, "figures": 2}, ["7152", "7124"], 2),
+    ("arithmetic", {"m": 5}, ["2-3-3*2", "413"], 3),
 ]
 
 
@@ -100,6 +110,7 @@ REFUSED = [
     *(("stack", {"symbols": s}, f"symbols must .* 1, got {s}") for s in (-1, 0, 2.5)),
     *(("flipflop", {"values": v}, f"values must .* 2, got {v}") for v in (-1, 1, 2.5)),
     *(("addition", {"base": b, "figures": 2}, f"base must .* 2, got {b}") for b in (-1, 1, 2.5)),
+    *(("arithmetic", {"m": m}, f"m must .* 2, got {m}") for m in (-1, 1, 2.5)),
     *(("addition", {"base": 2, "figures": f}, f"figures must .* 1, got {f}") for f in (0, True)),
 ]
 
