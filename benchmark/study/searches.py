@@ -106,11 +106,7 @@ class CellRun(Conclusions):
         self._open_searches()
 
     def _order(self) -> Iterator[tuple[Lengths, int]]:
-        """Every search: first those that others wait for, then the dearest.
-
-        Of the first seed, those of κ of the fewest lengths before those of more: a first κ is
-        known early.
-        """
+        """First those that others wait for, the shortest first for an early κ; then the dearest."""
         first, *others = self.seeds
         alone, together = self.cell.alone, self.cell.together
         by_longest = sorted((*alone, *together), key=lambda lengths: (lengths[-1], len(lengths)))
