@@ -169,6 +169,19 @@ def names() -> list[str]:
     return list(newest())
 
 
+AGAIN = "-again"
+
+
+def repeated(id: str) -> str | None:
+    """The packaged protocol that this one repeats with other seeds: `quick-2` for `quick-again-2`.
+
+    None for all others.
+    """
+    name, _, version = id.rpartition("-")
+    original = f"{name.removesuffix(AGAIN)}-{version}"
+    return original if name.endswith(AGAIN) and original in ids() else None
+
+
 def word_for(id: str) -> str:
     """What `--protocol` wants for a protocol with this id: the name alone where that will do."""
     return _name_of(id) if newest().get(_name_of(id)) == id else id

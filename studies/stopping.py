@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from recipes import CANDIDATES, FILE, PLENTY, TRAINING, known
 from scipy.stats import beta
 
-from kbench.protocol import FarOff, Futility, load
+from kbench.protocol import FarOff, Futility
 
 NEAR = FILE.with_name("budgets.jsonl")
 """Runs at sizes down to N* and below."""
+BUDGETS = (4000, 8000)
+LONG_PATIENCES = (900, 1800, 3600)
 EPS = TRAINING.eps
 PATIENCES = (150, 200, 300, 450, 600, 900)
 SLACKS = (1.0, 2.0, 3.0)
@@ -160,11 +162,18 @@ def main() -> None:
             f"| {held.reasons_kept:.0%} |"
         )
     near = [row for row in known(NEAR).values() if row["curve"]]
-    found = tally(near, load("quick-2").training.futility, TRAINING.steps)
-    print(
-        f"\nof {len(near)} runs of the budget study `quick-2` loses {found.lost} of "
-        f"{found.passes} passes, and failing runs take {found.used:.0%} of their steps"
-    )
+    print(f"\n{len(near)} runs of the budget study, near N*\n")
+    print("| budget | patience, slack | passes lost | steps of failing runs |\n|---|---|---|---|")
+    far_off = FarOff(patience=300, loss=0.3, by_heart=0.1)
+    for budget in BUDGETS:
+        for patience in LONG_PATIENCES:
+            for rule in (
+                Futility(patience=patience, slack=2.0, far_off=far_off),
+                Futility(patience=patience, slack=2.0),
+            ):
+                found = tally(near, rule, budget)
+                lost = f"{found.lost} of {found.passes}"
+                print(f"| {budget:,} | {name_of(rule)} | {lost} | {found.used:.0%} |")
     print("\n| budget | runs that pass within it | cells and seeds learned |\n|---|---|---|")
     for budget in (500, 1000, 1500, 2000, 3000, 4000):
         passing = [row for row in rows if ended(row["curve"], None, budget).passed]

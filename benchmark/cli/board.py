@@ -53,14 +53,23 @@ def board(
     ] = False,
 ) -> int:
     """Rank the models of every board, and show κ of each cell."""
-    from kbench.leaderboard.board import REFERENCE, least_trust, load, protocols, ranking
+    from kbench.leaderboard.board import (
+        REFERENCE,
+        least_trust,
+        load,
+        protocols,
+        ranking,
+        second_runs,
+    )
     from kbench.leaderboard.text import (
         kappa_cell,
         markdown,
         rank_text,
         score_text,
+        second_runs_text,
         trust_text,
     )
+    from kbench.protocol import repeated
     from kbench.report.format import percent
     from kbench.report.grid import Grid
 
@@ -70,7 +79,7 @@ def board(
     if write or check:
         return _page(leaderboards / PAGE, markdown(rows), write)
     for kind, wanted, of in (
-        ("protocol", protocol, lambda row: row.protocol),
+        ("protocol", protocol, lambda row: repeated(row.protocol) or row.protocol),
         ("task", task, lambda row: row.task),
         ("supervision", supervision, lambda row: row.supervision),
     ):
@@ -103,6 +112,13 @@ def board(
                 )
         for table in tables.values():
             out.print(table)
+        if again := second_runs(rows, name):
+            out.print(second_runs_text(again))
+            for pair in again:
+                row = pair.first
+                out.print(f"  {row.task} {row.supervision} {row.model}: {row.verdict} "
+                          f"{kappa_cell(row)}, then {pair.second.verdict} "
+                          f"{kappa_cell(pair.second)}", highlight=False)  # fmt: skip
     return 0
 
 

@@ -10,6 +10,7 @@ from kbench.leaderboard import trust
 from kbench.leaderboard.entry import Entry, parse, read_text
 from kbench.leaderboard.place import is_own, model_label, task_label
 from kbench.leaderboard.ranking import Score, Shared, rank, shared
+from kbench.protocol import repeated
 from kbench.registry import models
 from kbench.report.readings import answer_beyond, best_kappa, memorised
 from kbench.statistics.likelihood import Interval
@@ -139,11 +140,39 @@ def least_trust(rows: Iterable[Row], model: str) -> str:
 
 
 def protocols(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    """Rows by protocol: results of two never share a table."""
+    """Rows by protocol: results of two never share a table.
+
+    Without second runs, which are no boards of their own (`second_runs`).
+    """
     found: dict[str, list[Row]] = {}
     for row in rows:
-        found.setdefault(row.protocol, []).append(row)
+        if repeated(row.protocol) is None:
+            found.setdefault(row.protocol, []).append(row)
     return found
+
+
+@dataclass(frozen=True)
+class SecondRun:
+    """A cell that was measured twice, the second time with other seeds."""
+
+    first: Row
+    second: Row
+
+    @property
+    def contradicts(self) -> bool:
+        """Is one `sharing` and the other `interference`?"""
+        return {self.first.verdict, self.second.verdict} == {"sharing", "interference"}
+
+
+def second_runs(rows: Iterable[Row], protocol: str) -> list[SecondRun]:
+    """Of the cells of a protocol, those that were measured again, in the order of their places."""
+    places = {row.place.relative_to(row.protocol): row for row in rows if row.protocol == protocol}
+    return [
+        SecondRun(first, row)
+        for row in rows
+        if repeated(row.protocol) == protocol
+        and (first := places.get(row.place.relative_to(row.protocol)))
+    ]
 
 
 def ranking(rows: Sequence[Row], reference: str = REFERENCE) -> list[Score]:

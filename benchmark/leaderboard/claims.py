@@ -10,6 +10,7 @@ import yaml
 from kbench.leaderboard import hypotheses, observations
 from kbench.leaderboard.board import Row
 from kbench.leaderboard.observations import REFUTED, SUPPORTED, TASK, UNDECIDED, Board
+from kbench.protocol import repeated
 from kbench.study.parameters import lengths_text
 
 JUDGES = observations.JUDGES | hypotheses.JUDGES
@@ -59,9 +60,14 @@ class Claim:
 
 
 def boards(rows: Iterable[Row]) -> list[Board]:
-    """Largest step budget first, then longest lengths; tasks of the observations first of all."""
+    """Largest step budget first, then longest lengths; tasks of the observations first of all.
+
+    Second runs are none: they say how far a board can be trusted.
+    """
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
+        if repeated(row.protocol):
+            continue
         cell = row.run.cell
         names = [cell.task, *(f"{k}={v}" for k, v in sorted(cell.task_params.items()))]
         # Nearly always lengths are all from 2 on, and what is not is another board.

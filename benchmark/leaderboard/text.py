@@ -3,7 +3,15 @@
 from collections.abc import Iterable, Sequence
 
 from kbench.data.supervision import SUPERVISIONS
-from kbench.leaderboard.board import REFERENCE, Row, least_trust, protocols, ranking
+from kbench.leaderboard.board import (
+    REFERENCE,
+    Row,
+    SecondRun,
+    least_trust,
+    protocols,
+    ranking,
+    second_runs,
+)
 from kbench.leaderboard.ranking import Score
 from kbench.report.format import bracket_text, interval_text, kappa_text, percent
 from kbench.statistics.brackets import Bracket, best_of_grid
@@ -81,6 +89,7 @@ def markdown(rows: Sequence[Row]) -> str:
             own = [row for row in group if row.task == task and row.has_kappa]
             parts.append(f"### {protocol}: {task}")
             parts += [*_ranking(own), *_kappas(own)]
+        parts += [*_second_runs(second_runs(rows, protocol))]
         parts += [*_distributions([row for row in group if not row.has_kappa])]
     return "\n\n".join(parts) + "\n"
 
@@ -108,6 +117,29 @@ def _kappas(rows: Sequence[Row]) -> Iterable[str]:
             for m in sorted({model for model, _ in found})
         ],
     )
+
+
+def second_runs_text(found: Sequence[SecondRun]) -> str:
+    """How many cells were measured twice, and how many of the second verdicts contradict."""
+    wrong = sum(of.contradicts for of in found)
+    return (
+        f"Measured again with other seeds: {len(found)}. Of these second verdicts {wrong} "
+        f"({percent(wrong / len(found))}) contradict the first, sharing against interference."
+    )
+
+
+def _second_runs(found: Sequence[SecondRun]) -> Iterable[str]:
+    if found:
+        yield second_runs_text(found)
+        yield _table(
+            ("task", "supervision", "model", "κ", "verdict", "κ again", "verdict again"),
+            [
+                (of.first.task, of.first.supervision, of.first.model,
+                 kappa_cell(of.first), of.first.verdict,
+                 f"[{kappa_cell(of.second)}]({of.second.place})", of.second.verdict)
+                for of in found
+            ],
+        )  # fmt: skip
 
 
 def _cell(row: Row | None) -> str:

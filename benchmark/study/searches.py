@@ -106,10 +106,15 @@ class CellRun(Conclusions):
         self._open_searches()
 
     def _order(self) -> Iterator[tuple[Lengths, int]]:
-        """Every search: first those that others wait for, then the dearest."""
+        """Every search: first those that others wait for, then the dearest.
+
+        Of the first seed, those of κ of the fewest lengths before those of more: a first κ is
+        known early.
+        """
         first, *others = self.seeds
         alone, together = self.cell.alone, self.cell.together
-        yield from ((lengths, first) for lengths in (*alone, *together))
+        by_longest = sorted((*alone, *together), key=lambda lengths: (lengths[-1], len(lengths)))
+        yield from ((lengths, first) for lengths in by_longest)
         for lengths in (*reversed(together), *reversed(alone)):
             yield from ((lengths, seed) for seed in others)
 
@@ -154,11 +159,6 @@ class CellRun(Conclusions):
         self._keys = list(self._order())
         self._open_searches()
         return True
-
-    @property
-    def may_add_seeds(self) -> bool:
-        """Are there looks to come, unless the verdict is known by then?"""
-        return self.cell.looks[-1] > len(self.seeds) and not (self.searched and not self.is_open)
 
     @property
     def violations(self) -> int:

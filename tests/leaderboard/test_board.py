@@ -1,14 +1,16 @@
 """Boards: what is read, how it is written, and the page that is committed."""
 
+import dataclasses
 import json
 from pathlib import Path, PurePosixPath
 
 import pytest
-from conftest import board_cell, invented
+from conftest import board_cell, changed, invented
 
+from kbench import protocol
 from kbench.errors import KbenchError
-from kbench.leaderboard import trust
-from kbench.leaderboard.board import load, protocols, ranking
+from kbench.leaderboard import claims, trust
+from kbench.leaderboard.board import load, protocols, ranking, second_runs
 from kbench.leaderboard.entry import text_of
 from kbench.leaderboard.place import location
 from kbench.leaderboard.site.pages import page, pages
@@ -195,3 +197,34 @@ def test_protocols_never_share_a_table(root):
 
 def test_the_committed_page_is_current():
     assert (COMMITTED / "README.md").read_text("utf-8") == markdown(load(COMMITTED))
+
+
+def test_second_runs_are_no_board_of_their_own_and_say_what_they_contradict(tmp_path):
+    """Sharing where the lengths together need no more than one alone; interference where each is
+    learned at once and all together are not."""
+    first, second = (
+        board_cell(
+            protocol=protocol.load(id), seeds=protocol.load(id).seeds.values(), lengths=(3, 4)
+        )
+        for id in ("quick-2", "quick-again-2")
+    )
+    shares, interferes = (lambda t: 20), (lambda t: 400 if len(t.lengths) > 1 else 5)
+    put(tmp_path, first, shares)
+    put(tmp_path, second, shares)
+    for cell, needs in ((first, shares), (second, interferes)):
+        put(tmp_path, changed(cell, supervision="cot"), needs)
+    put(tmp_path, changed(second, supervision="outcome"), shares)  # of which there is no first
+    rows = load(tmp_path)
+    assert list(protocols(rows)) == ["quick-2"]
+    found = second_runs(rows, "quick-2")
+    assert {of.first.supervision: of.contradicts for of in found} == {"aligned": False, "cot": True}
+    assert "second verdicts 1 (50 %) contradict" in markdown(rows)
+    assert len(claims.boards(rows)) == 1
+
+
+def test_the_protocol_of_second_runs_differs_in_its_seeds_alone():
+    one, again = protocol.load("quick-2"), protocol.load("quick-again-2")
+    assert protocol.repeated(again.id) == one.id and protocol.repeated(one.id) is None
+    assert not set(one.seeds.values()) & set(again.seeds.values())
+    as_first = {"name": one.name, "seeds": dataclasses.replace(again.seeds, first=one.seeds.first)}
+    assert dataclasses.replace(again, **as_first) == one

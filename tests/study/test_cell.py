@@ -363,3 +363,15 @@ def test_the_order_of_recipes_does_not_depend_on_what_runs_at_once(likeliest, tm
     assert len(set(ran)) == len(ran)
     documents.append(stable(document(driver.progress)))
     assert all(of == documents[0] for of in documents)
+
+
+def test_a_first_kappa_waits_for_no_longer_length_than_its_own(wide, tmp_path):
+    cell = changed(wide, seeds=(1,), protocol=dataclasses.replace(wide.protocol, by_length=True))
+    executor = FakeExecutor(rule, capacity=1)
+    with Store(tmp_path) as store:
+        run(cell, store, executor)
+    ran = [trial.lengths for trial in executor.ran]
+    for together in cell.together:
+        last = max(i for i, lengths in enumerate(ran) if lengths == together)
+        longer = [i for i, lengths in enumerate(ran) if lengths[-1] > together[-1]]
+        assert last < min(longer, default=len(ran)), together
