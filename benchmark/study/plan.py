@@ -205,7 +205,7 @@ class Forecast:
     def left(self) -> Left:
         """As of now."""
         trials, seconds = self._sum(last_look=False)
-        more = any(p.run.may_add_seeds for p, _ in self._cells)
+        more = any(_may_add_seeds(p.run) for p, _ in self._cells)
         return Left(
             trials=trials,
             seconds=seconds,
@@ -257,7 +257,7 @@ class Forecast:
                 known = state, _mean(search.search.futures(search.largest, other))
                 self._sizes[id(run), key] = known
             yield key[0], *known[1]
-        more = len(run.cell.seeds) - len(run.seeds) if last_look and run.may_add_seeds else 0
+        more = len(run.cell.seeds) - len(run.seeds) if last_look and _may_add_seeds(run) else 0
         for lengths in [*run.unopened(), *more * [*run.cell.alone, *run.cell.together]]:
             other = near.get(lengths)
             known = self._sizes.get((id(run), lengths))
@@ -273,6 +273,11 @@ def _after(cell: Cell, lengths: Lengths, found: Bracket | None) -> list[tuple[in
     """The futures of another seed's search, which starts from what one came to."""
     search = SeedSearch(cell, lengths, found.high if found else None)
     return search.search.futures(search.largest, found)
+
+
+def _may_add_seeds(run: CellRun) -> bool:
+    """Are there looks to come, unless the verdict is known by then?"""
+    return run.cell.looks[-1] > len(run.seeds) and not (run.searched and not run.is_open)
 
 
 def _mean(ways: Sequence[tuple[int, int]]) -> tuple[float, float]:

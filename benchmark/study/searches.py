@@ -157,11 +157,6 @@ class CellRun(Conclusions):
         return True
 
     @property
-    def may_add_seeds(self) -> bool:
-        """Are there looks to come, unless the verdict is known by then?"""
-        return self.cell.looks[-1] > len(self.seeds) and not (self.searched and not self.is_open)
-
-    @property
     def violations(self) -> int:
         """Sizes that fail above one that passes."""
         return sum(s.search.violations() for s in self.searches.values())
