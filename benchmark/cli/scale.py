@@ -118,7 +118,7 @@ def scale(
         print_json(scaling_document(rows, driver.progress), stdout)
     else:
         out.print(scaling_table(rows))
-    from kbench.report.plots import save, scaling_figure
+    from kbench.report.figures.plots import save, scaling_figure
 
     if any(b.high or b.low for row in rows for of in row.brackets() for b in of):
         save(scaling_figure(rows), picture)

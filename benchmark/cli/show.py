@@ -72,8 +72,8 @@ def show(
             p.trials_reused = recall(p.run, trials)
         document = document_of(progress, trials)
     if picture:
-        from kbench.report.curves import named
-        from kbench.report.plots import save
+        from kbench.report.figures.curves import named
+        from kbench.report.figures.plots import save
 
         save(named(picture)([p.run for p in progress], document.results), picture)
     if stdout:

@@ -73,7 +73,7 @@ class Results(Sequence[Result]):
         the accuracy at twice the training length), `curves` (validation loss by step) or `success`
         (share of seeds that pass at each N).
         """
-        from kbench.report.curves import PLOTS
+        from kbench.report.figures.curves import PLOTS
 
         if what not in PLOTS:
             raise unknown("plot", str(what), PLOTS)

@@ -12,7 +12,7 @@ from typing import Any
 import matplotlib
 
 import kbench
-from kbench.report.plots import COLOURS, STYLE, Picture, save
+from kbench.report.figures.plots import COLOURS, STYLE, Picture, save
 
 HERE = Path(__file__).parent
 BOARDS = HERE.parents[1] / "leaderboards"

@@ -17,8 +17,8 @@ from kbench.leaderboard.site.about import about
 from kbench.leaderboard.site.own import with_store
 from kbench.leaderboard.site.pages import pages
 from kbench.protocol import load as protocol
+from kbench.report.figures.palette import colour
 from kbench.report.format import interval_text
-from kbench.report.palette import colour
 from kbench.study.store import Store
 
 LSTM = "quick-1/modadd.m-2.3-5/aligned/lstm"

@@ -9,8 +9,8 @@ from conftest import invented_result, learned_from, measured
 import kbench
 from kbench import KbenchError
 from kbench import protocol as protocols
-from kbench.report.curves import PLOTS, named
-from kbench.report.plots import save
+from kbench.report.figures.curves import PLOTS, named
+from kbench.report.figures.plots import save
 from kbench.study.store import Store
 
 

@@ -7,8 +7,8 @@ import pytest
 from conftest import changed
 
 from kbench.registry import models
-from kbench.report.palette import KINDS, MARKERS, colour, kind
-from kbench.report.plots import kappa_figure
+from kbench.report.figures.palette import KINDS, MARKERS, colour, kind
+from kbench.report.figures.plots import kappa_figure
 from kbench.study.searches import CellRun
 
 README = Path(__file__).parents[2] / "README.md"

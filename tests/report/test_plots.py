@@ -6,7 +6,7 @@ import pytest
 from conftest import FakeExecutor, changed
 
 from kbench.errors import KbenchError
-from kbench.report.plots import save, scaling_figure, sharing_figure
+from kbench.report.figures.plots import save, scaling_figure, sharing_figure
 from kbench.report.readings import Scaling
 from kbench.study.driver import Driver
 from kbench.study.store import Store

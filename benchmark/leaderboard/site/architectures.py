@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from kbench.leaderboard.board import Row, protocols
 from kbench.leaderboard.site.boards import Board, task_text
 from kbench.registry import Entry, models
+from kbench.report.figures.palette import OTHER, colour, kind
 from kbench.report.format import parameters_text
-from kbench.report.palette import OTHER, colour, kind
 
 
 class Size(NamedTuple):

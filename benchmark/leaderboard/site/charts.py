@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from kbench.leaderboard.board import Row
 from kbench.leaderboard.site.figures import Axis, shortened
+from kbench.report.figures.palette import colour
 from kbench.report.format import lengths_words
-from kbench.report.palette import colour
 from kbench.study.cell import Lengths
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 250, 168, 42, 36, 24

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from kbench.data.supervision import SUPERVISIONS
 from kbench.leaderboard.board import Row
 from kbench.leaderboard.text import kappa_cell
-from kbench.report.palette import colour
+from kbench.report.figures.palette import colour
 from kbench.statistics.likelihood import Interval
 
 SHAPES = {"outcome": "circle", "cot": "square", "aligned": "triangle"}
-"""Of supervisions; colours are of models (`kbench.report.palette`)."""
+"""Of supervisions; colours are of models (`kbench.report.figures.palette`)."""
 STEPS = (0.25, 0.5, 0.8, 1.25, 2.0, 4.0)
 """Where the colours of κ change; `isolated` is the middle one."""
 WIDEST = 2.0**10

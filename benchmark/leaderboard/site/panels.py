@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from kbench.data.supervision import SUPERVISIONS
 from kbench.leaderboard.board import Row
 from kbench.leaderboard.site.figures import SHAPES, Axis, Span, kappa_axis, kappa_span
+from kbench.report.figures.palette import colour
 from kbench.report.format import bracket_text, interval_text
-from kbench.report.palette import colour
 from kbench.statistics.brackets import Bracket, best_of_grid
 from kbench.statistics.likelihood import Interval
 

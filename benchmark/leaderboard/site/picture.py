@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from kbench.leaderboard.board import DECIDED, Row
 from kbench.leaderboard.site.figures import SHAPES, Axis, Span, kappa_axis, kappa_span, value
 from kbench.leaderboard.text import kappa_cell
-from kbench.report.palette import KINDS, OTHER, colour, kind
+from kbench.report.figures.palette import KINDS, OTHER, colour, kind
 
 TOP, LANE, GAP, HEAD, LINE = 86, 19, 7, 25, 17
 

@@ -19,6 +19,7 @@ from kbench.leaderboard.place import command
 from kbench.leaderboard.site import figures
 from kbench.leaderboard.site.boards import level, span_of, task_text
 from kbench.leaderboard.text import joint_brackets, kappa_cell, rank_text, score_text
+from kbench.report.figures.palette import KINDS, colour
 from kbench.report.format import (
     bracket_text,
     interval_text,
@@ -28,7 +29,6 @@ from kbench.report.format import (
     parameters_text,
     task_name,
 )
-from kbench.report.palette import KINDS, colour
 from kbench.report.readings import extrapolation
 from kbench.statistics.brackets import Bracket, best_of_grid
 from kbench.statistics.likelihood import Interval

@@ -17,8 +17,8 @@ from matplotlib.ticker import (
 )
 
 from kbench.errors import KbenchError
+from kbench.report.figures.palette import MARKERS, colour
 from kbench.report.format import decimals, interval_text, model_name, task_name
-from kbench.report.palette import MARKERS, colour
 from kbench.report.readings import Scaling, answer_beyond
 from kbench.statistics.likelihood import Interval
 from kbench.study.cell import Cell

@@ -11,15 +11,15 @@ from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from kbench.errors import KbenchError
 from kbench.report.document import Result, TrialRow
-from kbench.report.format import lengths_words, task_name
-from kbench.report.palette import colour
-from kbench.report.plots import (
+from kbench.report.figures.palette import colour
+from kbench.report.figures.plots import (
     STYLE,
     Picture,
     by_length_figure,
     kappa_figure,
     sharing_figure,
 )
+from kbench.report.format import lengths_words, task_name
 from kbench.study.searches import CellRun
 
 if TYPE_CHECKING:

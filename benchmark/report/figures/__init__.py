@@ -1,0 +1,1 @@
+"""Figures: κ, learning curves and success, in one palette."""
