@@ -1,8 +1,5 @@
 """One colour a model: told apart from the page, and the same on plots as on pages."""
 
-import re
-from pathlib import Path
-
 import pytest
 from conftest import changed
 
@@ -10,8 +7,6 @@ from kbench.registry import models
 from kbench.report.figures.palette import KINDS, MARKERS, colour, kind
 from kbench.report.figures.plots import kappa_figure
 from kbench.study.searches import CellRun
-
-README = Path(__file__).parents[2] / "README.md"
 
 
 def luminance(hexadecimal):
@@ -33,11 +28,8 @@ def test_a_colour_can_be_seen_on_light_and_dark_and_is_one_models(model):
     assert colour(model) not in {colour(other) for other in others}
 
 
-def test_kinds_are_those_of_the_start_page():
-    rows = re.findall(r"^\| (attention|recurrent|linear recurrent|both) \| (.+) \|$",
-                      README.read_text("utf-8"), re.MULTILINE)  # fmt: skip
-    stated = {name: kind for kind, names in rows for name in re.findall(r"`([^`]+)`", names)}
-    assert stated == {model: name for name, of in KINDS.items() for model in of}
+def test_every_model_has_one_kind():
+    assert sorted(model for of in KINDS.values() for model in of) == sorted(models.names())
     assert kind("mine.py:Mine") == "other"
 
 
