@@ -210,7 +210,7 @@ def test_bounds_are_hatched_and_pointed_at_by_arrows(rows, found):
     heat = found["index.html"]
     pairs = re.findall(r'class="([^"]*)"><a href="([^"]*)"', heat)
     look = {place: classes.split() for classes, place in pairs}
-    assert look["quick-1/modadd.m-2.3-5/aligned/transformer.html"] == ["k-3", "hatched"]
+    assert look["quick-1/modadd.m-2.3-5/aligned/transformer.html"] == ["k-2", "hatched"]
     assert look["quick-1/modadd.m-2.3-4+13/aligned/lstm.html"] == ["none", "hatched"]
     picture = found["quick-1/modadd.m-2.3-5.svg"]
     (line,) = re.findall(r"<title>transformer, aligned.*?</g>", picture, re.DOTALL)
