@@ -4,7 +4,8 @@
 
 The runs are in `benchmark/reproduce/results/`, one file for each experiment, as this leaves them:
 
-    kbench reproduce NAME --json > benchmark/reproduce/results/NAME.json
+    kbench reproduce NAME --json > NAME.json
+    mv NAME.json benchmark/reproduce/results/
 """
 
 from pathlib import Path

@@ -96,7 +96,8 @@ def trial_rows(run: CellRun, store: Results) -> list[dict[str, Any]]:
     rows = []
     for trial in (*searched, *tested.values()):
         key = trial.key()
-        trained, known = store.get(key), run.ending(trial)
+        # A model that is still to be tested has ended its search and has no such row yet.
+        trained, known = store.get(key), None if trial.tested else run.ending(trial)
         if trained is None and known and known.outcome != "error":
             raise KbenchError(
                 f"trial {key[:12]} is in the store, and cannot be found by its key: the store is "

@@ -375,3 +375,15 @@ def test_a_first_kappa_waits_for_no_longer_length_than_its_own(wide, tmp_path):
         last = max(i for i, lengths in enumerate(ran) if lengths == together)
         longer = [i for i, lengths in enumerate(ran) if lengths[-1] > together[-1]]
         assert last < min(longer, default=len(ran)), together
+
+
+def test_a_run_that_was_stopped_before_its_tests_can_be_shown(wide, tmp_path):
+    executor = FakeExecutor(rule)
+    with Store(tmp_path) as store:
+        driver = Driver([changed(wide, extrapolate=(14,))], store, executor,
+                        lambda: any(t.tested for t in executor.ran))  # fmt: skip
+        for _ in driver.run():
+            pass
+        (result,) = plain(document_of(driver.progress, store))["results"]
+    assert not result["complete"]
+    assert sum(bool(trial["tested"]) for trial in result["trials"]["each"]) == 1
