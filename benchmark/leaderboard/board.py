@@ -204,10 +204,11 @@ class SecondRun:
 
 def second_runs(rows: Iterable[Row], protocol: str) -> list[SecondRun]:
     """Of the cells of a protocol, those that were measured again, in the order of their places."""
-    places = {row.place.relative_to(row.protocol): row for row in rows if row.protocol == protocol}
+    own = [row for row in rows if not row.yours]
+    places = {row.place.relative_to(protocol): row for row in own if row.protocol == protocol}
     return [
         SecondRun(first, row)
-        for row in rows
+        for row in own
         if repeated(row.protocol) == protocol
         and (first := places.get(row.place.relative_to(row.protocol)))
     ]

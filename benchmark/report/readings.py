@@ -41,7 +41,6 @@ def settings(run: CellRun) -> dict[str, Any]:
         "lengths": list(cell.lengths),
         "distribution": cell.distribution,
         "seeds": list(run.seeds),
-        "hold_out_pairs": cell.hold_out_pairs,
         "extrapolate": list(cell.extrapolate),
     }
 
@@ -52,6 +51,7 @@ def result(progress: Progress) -> dict[str, Any]:
     cell = run.cell
     return {
         **settings(run),
+        "hold_out_pairs": cell.hold_out_pairs,
         "complete": run.complete,
         "n_star": {
             "joint" if lengths == cell.joint else str(lengths[0]): _n_star(run, lengths)

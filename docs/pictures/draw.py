@@ -12,11 +12,11 @@ from typing import Any
 import matplotlib
 
 import kbench
-from kbench.report.figures.plots import COLOURS, STYLE, Picture, save
+from kbench.report.figures.plots import STYLE, Picture, save
 
 HERE = Path(__file__).parent
 BOARDS = HERE.parents[1] / "leaderboards"
-BLUE, RED, GREEN, PINK = COLOURS[:4]
+BLUE, RED, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 GREY = "#888888"
 
 

@@ -277,7 +277,8 @@ def test_rows_of_every_supervision_and_a_table(tmp_path, tiny_yaml):
     assert done.returncode == 0, done.stderr
     for supervision in ("outcome", "cot", "aligned"):
         # Once as the row finishes, once in each of the two tables.
-        assert done.stdout.count(f" {supervision} ") + done.stdout.count(f" {supervision}:") == 3
+        rows = done.stdout.split("Of 3 cells")[0]
+        assert rows.count(f" {supervision} ") + rows.count(f" {supervision}:") == 3
     assert "searches to do" in done.stderr
 
 

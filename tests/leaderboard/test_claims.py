@@ -314,7 +314,7 @@ def test_the_larger_budget_counts():
     from kbench import protocol as protocols
 
     cpu = row(together(100, 300), model="transformer", supervision="cot", seeds=(1, 2, 3, 4, 5),
-              protocol=protocols.load("cpu"))  # fmt: skip
+              protocol=protocols.load("cpu-2"))  # fmt: skip
     quick = kappa_rows(transformer_cot=(20, NEVER))
     assert [b.name for b in boards([*quick, cpu])] == [
         "cpu-2 modadd m=3 L=6", "quick-1 modadd m=3 L=6",

@@ -71,7 +71,7 @@ def test_it_belongs_below_protocol_task_and_supervision():
         "quick-1/modadd/aligned/mamba.mamba-ssm.json"
     )
     cpu = board_cell(
-        protocol=protocols.load("cpu"), task_params={"m": 3}, lengths=tuple(range(2, 9))
+        protocol=protocols.load("cpu-2"), task_params={"m": 3}, lengths=tuple(range(2, 9))
     )
     assert str(location(cpu)) == "cpu-2/modadd/aligned/lstm.json"
 

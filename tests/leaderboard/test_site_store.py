@@ -135,7 +135,7 @@ def test_no_raw_keys(built):
 
 
 def test_the_last_version_of_the_default_protocol_is_the_front_board_with_its_curves(tmp_path):
-    for name in ("cpu-2", "quick-1", "quick-2"):
+    for name in ("paper-1", "quick-1", "quick-2"):
         of = protocol(name)
         cell = board_cell(protocol=of, seeds=of.seeds.values(), extrapolate=())
         put(tmp_path, invented(cell))
@@ -143,7 +143,7 @@ def test_the_last_version_of_the_default_protocol_is_the_front_board_with_its_cu
     index = found[PurePosixPath("index.html")]
     assert re.search(r'<h2 id="front">Board <a href="quick-2/', index)
     others = re.findall(r'<li><a href="([^/]*)/index.html">[^<]*</a>:(.*)', index)
-    assert [name for name, _ in others] == ["cpu-2", "quick-1"]
+    assert [name for name, _ in others] == ["paper-1", "quick-1"]
     assert "an earlier version of <code>quick-2</code>" in others[1][1]
     assert "earlier" not in others[0][1]
     assert "protocol quick-2" in found[PurePosixPath("kappa.svg")]

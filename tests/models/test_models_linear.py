@@ -208,7 +208,7 @@ def naive_gla(heads):
 # As with RWKV-7, the gates of a single token have no effect.
 @pytest.mark.parametrize("shape", SHAPES[1:])
 @pytest.mark.parametrize(("width", "layers", "heads"), [(8, 1, 2), (11, 2, 3)])
-@pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 3e-5), (torch.float64, 1e-10)])
 def test_gla(width, layers, heads, shape, dtype, tolerance):
     size = {"width": width, "layers": layers, "heads": heads}
     assert_is(stack(naive_gla(heads)), "gla", shape, dtype, tolerance, **size)

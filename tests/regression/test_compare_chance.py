@@ -46,7 +46,7 @@ def share(verdict, ratio, spread, seeds, count, draws, quantities=1):
     return found / draws
 
 
-@pytest.mark.parametrize(("seeds", "spread"), [*itertools.product((2, 3, 5), (0.1, 0.5))])
+@pytest.mark.parametrize(("seeds", "spread"), [*itertools.product((2, 5), (0.1, 0.5))])
 def test_false_alarms_are_rarer_than_promised(seeds, spread):
     assert share(REGRESSION, 1.0, spread, seeds, 17, 40, quantities=17) <= 0.01
     # At the very edge of the tolerance, where they are likeliest.
