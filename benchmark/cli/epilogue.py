@@ -99,8 +99,9 @@ def _found(run: "CellRun") -> str:
         case "not-learned":
             budget = f"{cell.protocol.training.steps:,} steps a run"
             return f"{of} did not learn {lengths} together within {budget}, so κ is not known."
+    seeds = counted(len(run.seeds), "seed does", "seeds do")
     return (
-        f"{of}: {counted(len(run.seeds), 'seed')} do not decide whether it shares across lengths "
+        f"{of}: {seeds} not decide whether it shares across lengths "
         f"({'κ is not identified' if kappa.is_open else text})."
     )
 

@@ -74,6 +74,9 @@ def test_seeds_that_do_not_decide_are_doubled_once(run_of):
     few = run_of(rule)
     assert few.verdict == "not-identified"
     assert "3 seeds do not decide" in found([few])
+    few.seeds = few.seeds[:1]
+    assert "1 seed does not decide" in found([few])
+    few.seeds = few.cell.seeds
     text, command = what_next([few], [*WORDS, "--seeds", "3", "--quiet"])
     assert command == "kbench run --model lstm --task modadd --quiet --seeds 6"
     assert "seeds" in text
