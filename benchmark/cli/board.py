@@ -7,7 +7,12 @@ import typer
 
 from kbench.cli import completion
 from kbench.cli.console import claim_stdout, out, print_json, say
-from kbench.cli.options import JsonOption
+from kbench.cli.options import (
+    JsonOption,
+    OnlyProtocolOption,
+    OnlySupervisionOption,
+    OnlyTaskOption,
+)
 from kbench.errors import KbenchError, unknown
 
 if TYPE_CHECKING:
@@ -22,22 +27,9 @@ def board(
     leaderboards: Annotated[Path, typer.Argument(help="Folder of the entries.")] = Path(
         "leaderboards"
     ),
-    protocol: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--protocol", autocompletion=completion.protocols, help="Only this one, as in quick-1."
-        ),
-    ] = None,
-    task: Annotated[
-        list[str] | None,
-        typer.Option("--task", autocompletion=completion.tasks, help="Only this task."),
-    ] = None,
-    supervision: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--supervision", autocompletion=completion.supervisions, help="Only this supervision."
-        ),
-    ] = None,
+    protocol: OnlyProtocolOption = None,
+    task: OnlyTaskOption = None,
+    supervision: OnlySupervisionOption = None,
     reference: Annotated[
         str | None,
         typer.Option(

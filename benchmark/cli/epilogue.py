@@ -42,9 +42,9 @@ def found(runs: "Sequence[CellRun]") -> str:
     if len(runs) == 1:
         return _found(runs[0])
     groups: dict[str, list[str]] = {}
+    several = len({run.cell.task for run in runs}) > 1
     for run in runs:
         cell = run.cell
-        several = len({run.cell.task for run in runs}) > 1
         name = [cell.model, *([cell.task] if several else []), cell.supervision]
         verdict: str = "measured" if cell.distribution else run.verdict
         groups.setdefault(verdict, []).append(" ".join(name))

@@ -22,6 +22,29 @@ SupervisionOption = Annotated[
 ProtocolOption = Annotated[
     str, typer.Option("--protocol", help=HELP["protocol"], autocompletion=completion.protocols)
 ]
+OnlyModelOption = Annotated[
+    list[str] | None,
+    typer.Option("--model", help="Only this model.", autocompletion=completion.models),
+]
+OnlyTaskOption = Annotated[
+    list[str] | None,
+    typer.Option("--task", help="Only this task.", autocompletion=completion.tasks),
+]
+OnlySupervisionOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--supervision", help="Only this supervision.", autocompletion=completion.supervisions
+    ),
+]
+OnlyProtocolOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--protocol",
+        help="Only this protocol, as in quick-1.",
+        autocompletion=completion.protocols,
+    ),
+]
+"""To choose of what is there."""
 LengthsOption = Annotated[
     str | None,
     typer.Option("--lengths", help=HELP["lengths"]),

@@ -1,40 +1,27 @@
 """`kbench show`: stored results again."""
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from kbench.cli import completion
 from kbench.cli.console import claim_stdout, out, print_json
-from kbench.cli.options import JsonOption, PlotOption, StoreOption, plot_path
+from kbench.cli.options import (
+    JsonOption,
+    OnlyModelOption,
+    OnlyProtocolOption,
+    OnlySupervisionOption,
+    OnlyTaskOption,
+    PlotOption,
+    StoreOption,
+    plot_path,
+)
 from kbench.errors import KbenchError, unknown
 from kbench.study.request import STORE
 
 
 def show(
-    model: Annotated[
-        list[str] | None,
-        typer.Option("--model", autocompletion=completion.models, help="Only this model."),
-    ] = None,
-    task: Annotated[
-        list[str] | None,
-        typer.Option("--task", autocompletion=completion.tasks, help="Only this task."),
-    ] = None,
-    supervision: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--supervision", autocompletion=completion.supervisions, help="Only this supervision."
-        ),
-    ] = None,
-    protocol: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--protocol",
-            autocompletion=completion.protocols,
-            help="Only this protocol, as in quick-1.",
-        ),
-    ] = None,
+    model: OnlyModelOption = None,
+    task: OnlyTaskOption = None,
+    supervision: OnlySupervisionOption = None,
+    protocol: OnlyProtocolOption = None,
     store: StoreOption = Path(STORE),
     plot: PlotOption = None,
     as_json: JsonOption = False,

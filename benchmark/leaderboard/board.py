@@ -168,13 +168,13 @@ def protocols(rows: Iterable[Row]) -> dict[str, list[Row]]:
     """Rows by protocol: results of two never share a table.
 
     First the last version of the protocol that `kbench run` takes by default, then those of others,
-    then what has been superseded. Without second runs, which are no boards of their own
-    (`second_runs`).
+    then what has been superseded. Second runs stand on the board of the first ones
+    (`second_runs`), and on none of their own where there is that.
     """
     found: dict[str, list[Row]] = {}
     for row in rows:
-        if repeated(row.protocol) is None:
-            found.setdefault(row.protocol, []).append(row)
+        found.setdefault(row.protocol, []).append(row)
+    found = {id: of for id, of in found.items() if repeated(id) not in found}
 
     def place(id: str) -> tuple[bool, bool, str, int]:
         name, _, version = id.rpartition("-")

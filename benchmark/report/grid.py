@@ -35,7 +35,7 @@ codecs.register_error("kbench.readable", readable)
 
 
 def plain(text: str, encoding: str) -> str:
-    """What a stream of this encoding shows of a text; of the same width, so that columns stand.
+    """What a stream of this encoding shows of a text: columns are measured after this.
 
     >>> plain("κ ≤ 1", "latin-1")
     'kappa <= 1'

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from kbench.reproduce.experiment import FOLDER, OVER, Experiment, Figure, lengths_read
+from kbench.training.extrapolation import SAMPLES
 from kbench.trial import Trial, TrialResult
 
 SCHEMA_VERSION = 1
-SAMPLES = 1_000
-"""Test sequences of each length, as `kbench.training.extrapolation` has them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

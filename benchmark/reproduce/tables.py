@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 
-from rich import box
-from rich.table import Table
-
+from kbench.report.grid import Grid
 from kbench.reproduce.experiment import Experiment, Figure
 from kbench.reproduce.results import Reading
 
@@ -54,27 +52,25 @@ def verdict(readings: Sequence[Reading]) -> str:
     return f"{text}, {missing} incomplete" if missing else text
 
 
-def listing(found: Sequence[tuple[Experiment, Sequence[Reading]]]) -> Table:
+def listing(found: Sequence[tuple[Experiment, Sequence[Reading]]]) -> Grid:
     """Every experiment, and what came of it."""
-    table = Table(
-        title="Published experiments: kbench reproduce NAME runs one",
-        title_justify="left", title_style="bold", box=box.SIMPLE_HEAD,
+    table = Grid(
+        "Published experiments: kbench reproduce NAME runs one",
+        names=["name"], figures=["published figures", "as run for this version"], prose=["what"],
     )  # fmt: skip
-    for column in ("name", "what", "published figures", "as run for this version"):
-        table.add_column(column, overflow="fold")
     for of, readings in found:
-        table.add_row(of.name, of.title, str(len(of.figures)), verdict(readings))
+        table.add_row(of.name, str(len(of.figures)), verdict(readings), of.title)
     return table
 
 
-def comparison(of: Experiment, readings: Sequence[Reading]) -> Table:
+def comparison(of: Experiment, readings: Sequence[Reading]) -> Grid:
     """Published beside here, of one experiment."""
-    table = Table(
-        title=f"{of.name}: {of.title}", caption=f"{of.source}\nScaled down: {of.scaled_down}",
-        title_justify="left", title_style="bold", caption_justify="left", box=box.SIMPLE_HEAD,
-    )  # fmt: skip
-    for column in ("figure", "model", "published", "here", "within", f"n = {of.longest_trained}"):
-        table.add_column(column)
+    table = Grid(
+        f"{of.name}: {of.title}",
+        names=["figure", "model"],
+        figures=["published", "here", "within", f"n = {of.longest_trained}"],
+    )
+    table.notes += [of.source, f"Scaled down: {of.scaled_down}"]
     for r in readings:
         table.add_row(
             what(of, r.figure), r.figure.model, published(r.figure), here(r), within(r), learned(r)

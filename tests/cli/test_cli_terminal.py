@@ -31,6 +31,7 @@ COMMANDS = {
     "board": f"board {LEADERBOARDS}",
     "claims": f"claims {LEADERBOARDS}",
     "check": "check transformer-canon",
+    "reproduce": "reproduce",
     "compare": "compare {store} {store}",
     "sample": "sample --task modadd --length 100",
 }

@@ -228,6 +228,16 @@ def test_second_runs_are_no_board_of_their_own_and_say_what_they_contradict(tmp_
     assert len(claims.boards(rows)) == 1
 
 
+def test_second_runs_without_a_first_are_a_board(tmp_path):
+    """Until the first is there, nothing is hidden, and the site has its pages."""
+    again = protocol.load("quick-again-2")
+    cell = board_cell(protocol=again, seeds=again.seeds.values(), lengths=(3, 4))
+    put(tmp_path, cell, lambda trial: 20)
+    rows = load(tmp_path)
+    assert list(protocols(rows)) == ["quick-again-2"]
+    assert PurePosixPath("models/lstm.html") in pages(rows, [])
+
+
 def test_the_protocol_of_second_runs_differs_in_its_seeds_alone():
     one, again = protocol.load("quick-2"), protocol.load("quick-again-2")
     assert protocol.repeated(again.id) == one.id and protocol.repeated(one.id) is None

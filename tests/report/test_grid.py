@@ -52,6 +52,15 @@ def test_a_row_is_one_line_where_that_fits_and_stacked_where_it_does_not():
     assert narrow[at + 2].strip().startswith("a recurrent network")
 
 
+def test_a_row_that_is_one_letter_too_wide_is_stacked():
+    grid = Grid(names=["model"], figures=["verdict"])
+    grid.add_row("transformer", "interference")
+    row = "  transformer   interference"
+    assert row in lines_of(grid, len(row))
+    stacked = [line.strip() for line in lines_of(grid, len(row) - 1)]
+    assert "transformer" in stacked and "interference" in stacked
+
+
 def test_headings_are_broken_before_rows_are_stacked():
     grid = Grid(names=["model"], figures=["searches done", "trials to run"])
     grid.add_row("transformer", "1 of 2", "24 to 180")

@@ -56,7 +56,7 @@ def _front(
     rows: Sequence[Row], claims: Sequence[Mapping[str, Any]], boards: Sequence[Board], render: Any
 ) -> Iterator[tuple[str, str]]:
     """The first page with its picture, the models' pages, and the claims."""
-    models = architectures(rows)
+    models = architectures([row for board in boards for row in board.rows])
     front = boards[0]
     shown = front.picture_of()
     yield "index.html", render(
